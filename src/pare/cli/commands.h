@@ -1,0 +1,21 @@
+// The command line: one file a command. Each adds its options and says what to run.
+#pragma once
+
+#include <functional>
+
+namespace CLI {
+class App;
+}
+
+namespace pare {
+
+// What every command shares.
+struct Console {
+  bool json = false;  // one object on stdout
+  int exit_code = 0;  // set by the command that ran
+};
+
+// Each registers its subcommand; its callback runs the command and sets console.exit_code or throws pare::Error.
+void add_inspect(CLI::App& app, Console& console);
+
+}  // namespace pare

@@ -1,0 +1,61 @@
+// Writing a model in a format that other people's software loads.
+//
+//   hf                   Hugging Face folder, dense weights of the model's dtype (pruned, or dequantized for study)
+//   gptq                 GPTQ v1: qweight, qzeros, scales, g_idx
+//   compressed-tensors   pack-quantized for integers; sparse-24-bitmask / sparse-bitmask for masks
+//   gguf                 one .gguf file; Q4_0, Q4_1, Q8_0 where the grid is exactly theirs, F16/BF16/F32 otherwise
+//
+// A job names every parameter with its form (known before the work) and how to get its value (asked for once, in
+// order, one at a time). Memory: one parameter. The sizes are known to the byte before anything is written.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pare/io/output_folder.h"
+#include "pare/weights/model_files.h"
+#include "pare/weights/weight_form.h"
+
+namespace pare {
+
+enum class OutputFormat { hf, gptq, compressed_tensors, gguf };
+OutputFormat parse_output_format(std::string_view text);  // UsageError with the nearest known word
+std::string_view name_of(OutputFormat format);
+
+struct ExportParameter {
+  std::string name;  // Hugging Face's
+  WeightForm form;
+  std::function<Weight()> read;
+};
+
+struct ExportJob {
+  const ModelFiles* source = nullptr;  // config, tokenizer and files to carry along come from here
+  OutputFormat format = OutputFormat::hf;
+  std::vector<ExportParameter> parameters;
+  std::string quantized_by = "Pare";
+  // For quantization_config: what the format wants to know of the method beyond the forms.
+  std::string method;  // "gptq"
+  double damp = 0.01;
+  bool act_order = true;  // with static groups: no run-time permutation
+  bool true_sequential = true;
+  uint64_t shard_bytes = 5'000'000'000;
+};
+
+// Empty when `form` can be written in `format`, or why not ("gptq has no 5-bit form", "gguf wants groups of 32").
+std::string why_not(const WeightForm& form, OutputFormat format);
+
+struct ExportSizes {
+  uint64_t weight_bytes = 0;  // all weight files together, to the byte
+  std::vector<std::string> file_names;
+  std::vector<uint64_t> file_bytes;
+};
+ExportSizes export_sizes(const ExportJob& job);  // headers only; no parameter is read
+
+// Everything but recipe.yaml and the reports, which the pipeline adds. `progress` is called after each parameter.
+void export_model(const ExportJob& job, OutputFolder& output,
+                  const std::function<void(const std::string&)>& progress = {});
+
+}  // namespace pare

@@ -1,0 +1,56 @@
+// A model on disk, whatever its format, seen the same way: Hugging Face's config keys and parameter names.
+//
+// Opens a Hugging Face folder (dense; GPTQ v1/v2; compressed-tensors pack-quantized, sparse-bitmask and
+// sparse-24-bitmask) or a .gguf file (llama, qwen2, qwen3, gemma architectures: names mapped, q/k rows put back
+// into Hugging Face's order, Gemma's +1 on norms undone, config made from metadata). Only headers are read on opening.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "pare/weights/weight.h"
+
+namespace pare {
+
+class GgufFile;
+class HfFolder;
+
+struct ParameterInfo {
+  std::string name;  // "model.layers.0.self_attn.q_proj.weight"
+  std::vector<int64_t> shape;
+  std::string format;  // Weight::describe()'s words, known without reading the data
+  uint64_t bytes = 0;  // on disk, all parts together
+  bool readable = true;
+  std::string why_not;  // when not readable
+};
+
+class ModelFiles {
+ public:
+  // Throws InputError / UnsupportedError with what is wrong and the way out.
+  static ModelFiles open(const std::filesystem::path& model);
+
+  const std::filesystem::path& path() const;
+  std::string format() const;                            // "safetensors", "gptq", "compressed-tensors", "gguf"
+  const nlohmann::json& config() const;                  // Hugging Face's keys, without quantization_config
+  const std::vector<ParameterInfo>& parameters() const;  // in the order of the files
+  const ParameterInfo* find(const std::string& name) const;
+  Weight read(const std::string& name) const;   // as stored, validated; InputError when absent
+  void release(const std::string& name) const;  // its pages will not be read again soon
+  uint64_t bytes() const;                       // of all weight files
+
+  const GgufFile* gguf() const;       // nothing unless it is one
+  const HfFolder* hf_folder() const;  // nothing unless it is one
+  std::vector<std::filesystem::path> weight_files() const;
+  // Changes when any weight or config byte-range does: sizes, names and headers, and all data for files that are small
+  // enough to hash at once (1 GB a second). What the journal compares.
+  std::string fingerprint() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace pare
