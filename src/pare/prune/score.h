@@ -6,7 +6,7 @@
 // Exactly round(sparsity * count) go; equal scores go by position, the first first. n:m within each row.
 #pragma once
 
-#include "pare/prune/pattern.h"
+#include "pare/weights/pattern.h"
 #include "pare/quantize/problem.h"
 
 namespace pare {

@@ -9,7 +9,7 @@
 // Exactly round(sparsity * out * columns) weights of each block are removed; ties go by position.
 #pragma once
 
-#include "pare/prune/pattern.h"
+#include "pare/weights/pattern.h"
 #include "pare/quantize/grid.h"
 #include "pare/quantize/problem.h"
 
