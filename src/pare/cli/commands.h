@@ -11,11 +11,13 @@ namespace pare {
 
 // What every command shares.
 struct Console {
-  bool json = false;  // one object on stdout
-  int exit_code = 0;  // set by the command that ran
+  bool json = false;      // one object on stdout
+  int exit_code = 0;      // set by the command that ran
+  char** argv = nullptr;  // as main got it, for the program that takes over (hand_over.h)
 };
 
 // Each registers its subcommand; its callback runs the command and sets console.exit_code or throws pare::Error.
 void add_inspect(CLI::App& app, Console& console);
+void add_eval(CLI::App& app, Console& console);
 
 }  // namespace pare

@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("pare 0.1.0"));
   Console console;
+  console.argv = argv;
   // add_inspect(app, console);
   try {
     watch_for_interrupts();
