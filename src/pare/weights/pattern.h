@@ -21,7 +21,10 @@ struct Pattern {
 // The unit within which round(sparsity * count) weights go, exactly: what makes the size of a result known beforehand.
 enum class PruneUnit { layer, row, tile };  // magnitude; Wanda; SparseGPT (all rows x `tile` columns)
 
-// How many of out x in weights are kept. `tile` columns a tile, the last one may be narrower.
+// round(sparsity * count), half away from zero: how many of `count` weights go. For unstructured patterns.
+int64_t removed_of(const Pattern& pattern, int64_t count);
+// How many of out x in weights are kept. `tile` columns a tile, the last one may be narrower. n:m wants
+// in to be a multiple of m.
 int64_t kept_count(const Pattern& pattern, PruneUnit unit, int64_t out, int64_t in, int64_t tile = 128);
 
 }  // namespace pare
