@@ -23,5 +23,7 @@ if(TorchWheel_FOUND AND NOT TARGET torch_wheel)
   endforeach()
   # --disable-new-dtags: the loader follows RPATH, not RUNPATH, for the libraries of libraries (libcudart, libcupti)
   target_link_libraries(torch_wheel INTERFACE ${TORCH_CPU_LIBRARY} ${C10_LIBRARY})
-  target_link_options(torch_wheel INTERFACE "-Wl,-rpath,${torch_lib_dir}" "-Wl,--disable-new-dtags" ${link_dirs})
+  # ATen's parallel_for is a header: without -fopenmp it runs on one thread. libgomp.so.1 is torch's own at run time.
+  target_compile_options(torch_wheel INTERFACE -fopenmp)
+  target_link_options(torch_wheel INTERFACE -fopenmp "-Wl,-rpath,${torch_lib_dir}" "-Wl,--disable-new-dtags" ${link_dirs})
 endif()

@@ -110,5 +110,8 @@ function(pare_reuse_pch target pch)
     target_link_libraries(${pch} PRIVATE torch_wheel pare_flags)
     target_precompile_headers(${pch} PRIVATE <ATen/ATen.h> <ATen/Parallel.h> <string> <vector> <map> <filesystem>)
   endif()
+  # gcc takes a precompiled header only with the flags it was made with: -fPIC for programs too, instead of -fPIE
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIC)
   target_precompile_headers(${target} REUSE_FROM ${pch})
 endfunction()
