@@ -16,6 +16,8 @@ class OutputFolder {
  public:
   // Throws UsageError when `final_path` exists already (unless empty) or lies in / holds one of `inputs`;
   // ResourceError when its parent cannot be written.
+  // `check` alone makes nothing: for the start of long work.
+  static void check(const std::filesystem::path& final_path, std::span<const std::filesystem::path> inputs);
   explicit OutputFolder(const std::filesystem::path& final_path, std::span<const std::filesystem::path> inputs = {});
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;

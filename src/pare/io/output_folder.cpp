@@ -1,0 +1,158 @@
+#include "pare/io/output_folder.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <string>
+
+#include "pare/base/error.h"
+#include "pare/base/units.h"
+#include "pare/io/mapped_file.h"
+#include "pare/io/new_file.h"
+
+namespace pare {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path parent_of(const fs::path& path) {
+  const fs::path parent = path.parent_path();
+  return parent.empty() ? fs::path(".") : parent;
+}
+
+// Without a trailing slash, which would make OUT/ and OUT.partial-1 different places.
+fs::path trimmed(const fs::path& path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
+void sync_folder(const fs::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) throw ResourceError(folder.string() + ": cannot open to sync: " + std::strerror(errno));
+  const int result = ::fsync(descriptor);
+  const int error = errno;
+  ::close(descriptor);
+  if (result != 0 && error != EINVAL) throw ResourceError(folder.string() + ": cannot sync: " + std::strerror(error));
+}
+
+bool lies_in(const fs::path& inner, const fs::path& outer) {
+  auto i = inner.begin();
+  for (auto o = outer.begin(); o != outer.end(); ++o, ++i) {
+    if (i == inner.end() || *i != *o) return false;
+  }
+  return true;
+}
+
+// Folders that killed runs left: OUT.partial-<pid> whose process is gone.
+void remove_stale(const fs::path& final_path) {
+  const std::string prefix = final_path.filename().string() + ".partial-";
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(parent_of(final_path), error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    pid_t pid = 0;
+    const auto [end, fault] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), pid);
+    if (fault != std::errc{} || end != name.data() + name.size() || pid <= 0) continue;
+    if (::kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(entry.path(), error);
+  }
+}
+
+}  // namespace
+
+void OutputFolder::check(const fs::path& path, std::span<const fs::path> inputs) {
+  const fs::path final_path = trimmed(path);
+  std::error_code error;
+  const fs::path out = fs::weakly_canonical(final_path, error);
+  for (const fs::path& input : inputs) {
+    const fs::path in = fs::weakly_canonical(input, error);
+    if (lies_in(out, in) || lies_in(in, out)) {
+      throw UsageError(final_path.string() + ": the output would lie in, hold or be the input " + input.string() +
+                       ". Choose another -o");
+    }
+  }
+  if (fs::exists(final_path, error) && !(fs::is_directory(final_path, error) && fs::is_empty(final_path, error))) {
+    throw UsageError(final_path.string() + ": exists already. Choose another -o, or remove it first");
+  }
+  const fs::path parent = parent_of(final_path);
+  if (!fs::is_directory(parent, error))
+    throw ResourceError(parent.string() + ": no such folder to write " + final_path.filename().string() + " into");
+  if (::access(parent.c_str(), W_OK) != 0)
+    throw ResourceError(parent.string() + ": cannot write there: " + std::strerror(errno));
+}
+
+OutputFolder::OutputFolder(const fs::path& final_path, std::span<const fs::path> inputs) : final_(trimmed(final_path)) {
+  check(final_, inputs);
+  remove_stale(final_);
+  partial_ = final_;
+  partial_ += ".partial-" + std::to_string(::getpid());
+  std::error_code error;
+  fs::remove_all(partial_, error);
+  if (!fs::create_directory(partial_, error))
+    throw ResourceError(partial_.string() + ": cannot make this folder: " + error.message());
+}
+
+OutputFolder::~OutputFolder() {
+  std::error_code error;
+  if (!committed_) fs::remove_all(partial_, error);
+}
+
+void OutputFolder::write_file(const fs::path& name, std::string_view text) {
+  fs::create_directories((partial_ / name).parent_path());
+  NewFile file(partial_ / name, text.size());
+  file.write_at(0, std::as_bytes(std::span(text)));
+  file.finish();
+}
+
+void OutputFolder::copy_file(const fs::path& source, const fs::path& name) {
+  fs::create_directories((partial_ / name).parent_path());
+  const auto mapped = MappedFile::open(source);
+  NewFile file(partial_ / name, mapped->bytes().size());
+  file.write_at(0, mapped->bytes());
+  file.finish();
+}
+
+void OutputFolder::commit() {
+  sync_folder(partial_);
+  std::error_code error;
+  fs::remove(final_, error);  // an empty folder may be there; one that is not stays, and the rename says so
+  if (::rename(partial_.c_str(), final_.c_str()) != 0) {
+    throw ResourceError(final_.string() + ": cannot rename " + partial_.string() + " to it: " + std::strerror(errno));
+  }
+  committed_ = true;
+  sync_folder(parent_of(final_));
+}
+
+void write_file_atomically(const fs::path& path, std::string_view text) {
+  fs::path partial = path;
+  partial += ".partial-" + std::to_string(::getpid());
+  NewFile file(partial, text.size());
+  file.write_at(0, std::as_bytes(std::span(text)));
+  file.finish();
+  if (::rename(partial.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(partial.c_str());
+    throw ResourceError(path.string() + ": cannot rename a new file to it: " + std::strerror(error));
+  }
+  sync_folder(parent_of(path));
+}
+
+void require_free_space(const fs::path& path, uint64_t bytes) {
+  fs::path existing = path;
+  std::error_code error;
+  while (!fs::exists(existing, error) && existing.has_parent_path() && existing != existing.parent_path())
+    existing = existing.parent_path();
+  if (existing.empty() || !fs::exists(existing, error)) existing = ".";
+  struct statvfs space {};
+  if (::statvfs(existing.c_str(), &space) != 0) return;  // unknown: the reservation of each file will tell
+  const uint64_t free_bytes = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
+  if (free_bytes < bytes) {
+    throw ResourceError(path.string() + ": needs " + format_bytes(bytes) + " of disk, " + format_bytes(free_bytes) +
+                        " are free. Make room, or choose another -o");
+  }
+}
+
+}  // namespace pare
