@@ -44,14 +44,15 @@ struct Dense {
 //   value = scale[r, g] * (code - zero[r, g]),   g = group_of(c),   code and zero in 0 .. 2^bits - 1
 // The product is taken in f32 from the stored scale and rounded no further.
 struct GroupedInts {
-  int bits = 4;                      // 2..8; ternary is bits = 2 with codes 0..2 and zero = 1
-  int64_t group = 128;               // inputs that share a scale; the last group of a row may be short
-  bool symmetric = true;             // zero == 2^(bits-1) everywhere (ternary: 1); then `zeros` is empty
-  Dtype scale_dtype = Dtype::f16;    // f16, bf16 or f32
-  std::vector<uint8_t> codes;        // [rows, ceil(cols*bits/8)]: each row its own little-endian bit stream
-  std::vector<float> scales;         // [rows, groups], each exactly representable in scale_dtype
-  std::vector<uint8_t> zeros;        // [rows, groups], or empty
-  std::vector<int32_t> group_index;  // [cols] group of each column where it is not c / group (read from other tools)
+  int bits = 4;                     // 2..8; ternary is bits = 2 with codes 0..2 and zero = 1
+  int64_t group = 128;              // inputs that share a scale; the last group of a row may be short
+  bool symmetric = true;            // zero == 2^(bits-1) everywhere (ternary: 1); then `zeros` is empty
+  Dtype scale_dtype = Dtype::f16;   // f16, bf16 or f32
+  std::vector<uint8_t> codes = {};  // [rows, ceil(cols*bits/8)]: each row its own little-endian bit stream
+  std::vector<float> scales = {};   // [rows, groups], each exactly representable in scale_dtype
+  std::vector<uint8_t> zeros = {};  // [rows, groups], or empty
+  std::vector<int32_t> group_index =
+      {};  // [cols] group of each column where it is not c / group (read from other tools)
   bool ternary = false;
 };
 

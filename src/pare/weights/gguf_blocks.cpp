@@ -1,0 +1,97 @@
+#include "pare/weights/gguf_blocks.h"
+
+#include <cstring>
+
+#include "pare/base/error.h"
+#include "pare/weights/gguf_block_codecs.h"
+
+namespace pare {
+namespace {
+
+void decode_f32(const uint8_t* src, int64_t count, float* dst) {
+  if (count > 0) std::memcpy(dst, src, static_cast<size_t>(count) * sizeof(float));
+}
+void decode_f16(const uint8_t* src, int64_t count, float* dst) {
+  for (int64_t i = 0; i < count; ++i) dst[i] = gguf::f16_at(src + 2 * i);
+}
+void decode_bf16(const uint8_t* src, int64_t count, float* dst) {
+  for (int64_t i = 0; i < count; ++i) {
+    dst[i] = bf16_to_float(static_cast<uint16_t>(src[2 * i] | (src[2 * i + 1] << 8)));
+  }
+}
+void encode_f32(const float* src, int64_t count, uint8_t* dst) {
+  if (count > 0) std::memcpy(dst, src, static_cast<size_t>(count) * sizeof(float));
+}
+void encode_f16(const float* src, int64_t count, uint8_t* dst) {
+  for (int64_t i = 0; i < count; ++i) gguf::put_f16(dst + 2 * i, src[i]);
+}
+void encode_bf16(const float* src, int64_t count, uint8_t* dst) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint16_t bits = float_to_bf16(src[i]);
+    dst[2 * i] = static_cast<uint8_t>(bits);
+    dst[2 * i + 1] = static_cast<uint8_t>(bits >> 8);
+  }
+}
+
+struct Codec {
+  uint32_t id;
+  void (*decode)(const uint8_t* src, int64_t blocks, float* dst);
+  void (*encode)(const float* src, int64_t blocks, uint8_t* dst);  // nothing: read only
+};
+constexpr Codec kCodecs[] = {
+    {0, decode_f32, encode_f32},
+    {1, decode_f16, encode_f16},
+    {30, decode_bf16, encode_bf16},
+    {2, gguf::decode_q4_0, gguf::encode_q4_0},
+    {3, gguf::decode_q4_1, gguf::encode_q4_1},
+    {6, gguf::decode_q5_0, nullptr},
+    {7, gguf::decode_q5_1, nullptr},
+    {8, gguf::decode_q8_0, gguf::encode_q8_0},
+    {10, gguf::decode_q2_k, nullptr},
+    {11, gguf::decode_q3_k, nullptr},
+    {12, gguf::decode_q4_k, nullptr},
+    {13, gguf::decode_q5_k, nullptr},
+    {14, gguf::decode_q6_k, nullptr},
+    {20, gguf::decode_iq4_nl, nullptr},
+    {23, gguf::decode_iq4_xs, nullptr},
+};
+
+const Codec* codec_of(const GgmlType& type) {
+  for (const Codec& codec : kCodecs) {
+    if (codec.id == type.id) return &codec;
+  }
+  return nullptr;
+}
+
+int64_t block_count(const GgmlType& type, size_t elements, size_t bytes) {
+  const auto count = static_cast<int64_t>(elements);
+  PARE_ASSERT(count % type.block_elements == 0);
+  const int64_t blocks = count / type.block_elements;
+  PARE_ASSERT(static_cast<int64_t>(bytes) == blocks * type.block_bytes);
+  return blocks;
+}
+
+}  // namespace
+
+bool can_decode(const GgmlType& type) {
+  return codec_of(type) != nullptr;
+}
+
+bool can_encode(const GgmlType& type) {
+  const Codec* codec = codec_of(type);
+  return codec != nullptr && codec->encode != nullptr;
+}
+
+void decode_blocks(const GgmlType& type, std::span<const std::byte> src, std::span<float> dst) {
+  const Codec* codec = codec_of(type);
+  PARE_ASSERT(codec != nullptr);
+  codec->decode(reinterpret_cast<const uint8_t*>(src.data()), block_count(type, dst.size(), src.size()), dst.data());
+}
+
+void encode_blocks(const GgmlType& type, std::span<const float> src, std::span<std::byte> dst) {
+  const Codec* codec = codec_of(type);
+  PARE_ASSERT(codec != nullptr && codec->encode != nullptr);
+  codec->encode(src.data(), block_count(type, src.size(), dst.size()), reinterpret_cast<uint8_t*>(dst.data()));
+}
+
+}  // namespace pare
