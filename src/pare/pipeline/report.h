@@ -31,6 +31,9 @@ namespace pare {
 // figures; several: side by side, with the recipes' differences first.
 std::string report_html(const std::vector<nlohmann::json>& reports);
 
+// The main figures as lines of text, a row for each report.
+std::string report_text(const std::vector<nlohmann::json>& reports);
+
 // The report of an output folder (or a report.json itself). InputError naming the path.
 nlohmann::json read_report(const std::filesystem::path& path);
 
