@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("pare 0.1.0"));
   Console console;
   console.argv = argv;
-  // add_inspect(app, console);
+  add_inspect(app, console);
   add_report(app, console);
   try {
     watch_for_interrupts();

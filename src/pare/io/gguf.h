@@ -59,6 +59,7 @@ class GgufFile {
   const GgufTensor* find(const std::string& name) const;
   std::span<const std::byte> bytes(const GgufTensor& tensor) const;
   void release(const GgufTensor& tensor) const;
+  const std::shared_ptr<const MappedFile>& mapping() const { return file_; }  // keeps `bytes` valid
 
   // Metadata with the type that the caller needs; InputError naming file and key when absent (without a default) or
   // of another type. Any integer type serves where an integer is asked for; f32 and f64 for a double.

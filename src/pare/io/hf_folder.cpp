@@ -154,4 +154,9 @@ void HfFolder::release(const std::string& tensor) const {
   if (found != tensors_.end()) files_[found->second.first].release(*found->second.second);
 }
 
+std::shared_ptr<const MappedFile> HfFolder::mapping(const std::string& tensor) const {
+  const auto found = tensors_.find(tensor);
+  return found == tensors_.end() ? nullptr : files_[found->second.first].mapping();
+}
+
 }  // namespace pare

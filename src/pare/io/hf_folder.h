@@ -26,6 +26,7 @@ class HfFolder {
   const TensorInfo* find(const std::string& tensor) const;
   std::span<const std::byte> bytes(const std::string& tensor) const;  // InputError when there is no such tensor
   void release(const std::string& tensor) const;
+  std::shared_ptr<const MappedFile> mapping(const std::string& tensor) const;  // keeps its bytes valid
   // Files that are neither weights, index nor config.json: an output carries them along.
   const std::vector<std::filesystem::path>& other_files() const { return other_files_; }
 

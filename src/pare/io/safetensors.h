@@ -50,6 +50,7 @@ class SafetensorsFile {
   const TensorInfo* find(const std::string& name) const;
   std::span<const std::byte> bytes(const TensorInfo& tensor) const;  // in place; alignment is not promised
   void release(const TensorInfo& tensor) const;
+  const std::shared_ptr<const MappedFile>& mapping() const { return file_; }  // keeps `bytes` valid
 
  private:
   std::shared_ptr<const MappedFile> file_;

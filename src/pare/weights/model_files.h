@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "pare/weights/weight.h"
+#include "pare/weights/weight_form.h"
 
 namespace pare {
 
@@ -21,7 +22,8 @@ class HfFolder;
 struct ParameterInfo {
   std::string name;  // "model.layers.0.self_attn.q_proj.weight"
   std::vector<int64_t> shape;
-  std::string format;  // Weight::describe()'s words, known without reading the data
+  WeightForm form;     // known without reading the data
+  std::string format;  // form.describe(), or the file's own word for what cannot be read
   uint64_t bytes = 0;  // on disk, all parts together
   bool readable = true;
   std::string why_not;  // when not readable
@@ -44,8 +46,8 @@ class ModelFiles {
   const GgufFile* gguf() const;       // nothing unless it is one
   const HfFolder* hf_folder() const;  // nothing unless it is one
   std::vector<std::filesystem::path> weight_files() const;
-  // Changes when any weight or config byte-range does: sizes, names and headers, and all data for files that are small
-  // enough to hash at once (1 GB a second). What the journal compares.
+  // Changes when the config or the weights do: all bytes of files up to 1 GiB; of larger ones the header and 1 MiB of
+  // every 64 MiB. What the journal compares.
   std::string fingerprint() const;
 
  private:

@@ -4,12 +4,30 @@
 #include <bit>
 #include <cstdio>
 
+#include "pare/weights/bitpack.h"
+
 namespace pare {
 
 int64_t WeightForm::elements() const {
   int64_t product = 1;
   for (int64_t dim : shape) product *= dim;
   return product;
+}
+
+uint64_t WeightForm::bytes() const {
+  const int64_t cols = shape.empty() ? 1 : shape.back();
+  const int64_t rows = cols == 0 ? 0 : elements() / cols;
+  int64_t total = masked ? rows * ((cols + 7) / 8) : 0;
+  if (kind == Kind::dense) {
+    total += (masked ? kept : elements()) * size_of(dtype);
+  } else if (kind == Kind::grouped_ints) {
+    const int64_t groups = rows * ((cols + group - 1) / group);
+    total += rows * packed_bytes(cols, bits) + groups * size_of(scale_dtype);
+    if (!symmetric) total += packed_bytes(groups, bits);
+  } else {
+    total += elements() / gguf_type->block_elements * gguf_type->block_bytes;
+  }
+  return static_cast<uint64_t>(total);
 }
 
 std::string WeightForm::describe() const {

@@ -27,6 +27,7 @@ struct WeightForm {
   int64_t kept = 0;  // values that the mask keeps, exactly
 
   int64_t elements() const;
+  uint64_t bytes() const;        // Weight::bytes() of a weight of this form
   std::string describe() const;  // the same words as Weight::describe()
 };
 

@@ -1,0 +1,25 @@
+// One reader a kind of files behind ModelFiles; each lists its parameters from headers and reads one when asked.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pare/weights/model_files.h"
+
+namespace pare {
+
+struct SourceParameter {
+  ParameterInfo info;
+  std::function<Weight()> read;
+  std::vector<std::string> stored;  // names of the stored tensors that it is made of
+};
+
+// Hugging Face folders: dense, GPTQ, compressed-tensors. `format` is set to "safetensors", "gptq" or
+// "compressed-tensors".
+std::vector<SourceParameter> hf_parameters(const HfFolder& folder, std::string& format);
+// GGUF files of the architectures in gguf_model.h.
+std::vector<SourceParameter> gguf_parameters(const GgufFile& file);
+
+}  // namespace pare
