@@ -1,7 +1,8 @@
 // Work cut into a fixed list of tasks, handed out to torch's threads as they become free.
 //
-// Each task runs on one thread and any matrix product inside it is single-threaded, so a result that is made of tasks
-// has the same bytes for any number of threads: what is in a task never depends on how many there are.
+// Each task runs on one thread, so a result that is made of tasks has the same bytes for any number of threads: what is
+// in a task never depends on how many there are. Products inside tasks: matmul.h, not the BLAS, which may start
+// threads.
 #pragma once
 
 #include <cstdint>

@@ -25,8 +25,8 @@ struct GptqOptions {
                               // error-updated weights when the walk reaches the group (natural order only)
   int64_t block = 128;        // columns a block; changes speed, not the result
   bool keep_better_rtn = true;  // a row on which plain rounding has less error keeps it
-  int descent_sweeps = 0;       // coordinate descent on the codes after the walk; each sweep never increases the error
-  bool refit_scales = false;    // least squares for the scales with the codes fixed; a row is kept only if better
+  int descent_sweeps = 3;       // coordinate descent on the codes after the walk; no sweep increases the error
+  bool refit_scales = true;     // least squares for the scales, codes fixed, within those sweeps
   double shift = 0;  // alpha of the shifted target W + alpha W (C - H) (H + lambda I)^-1: makes up for the error
                      // of earlier layers; needs curvature.cross
 };

@@ -24,8 +24,9 @@ struct Solution {
   // by tr(W H W^T). Without H: squared weight error, and relative to the squared weights.
   double loss = 0;
   double relative_loss = 0;
-  double rtn_loss = 0;  // of plain rounding on the same grid, where the solver computes it; 0 otherwise
-  double damp = 0;      // that the factorization ended with
+  double rtn_loss = 0;      // of plain rounding with the same options, where the solver computes it; 0 otherwise
+  double damp = 0;          // that the factorization ended with
+  double identity_gap = 0;  // gptq: how far the walk's sum of e^2 is from the damped error of its answer, relative
   int64_t dead_inputs = 0;
   int64_t rows_kept_rtn = 0;  // rows where plain rounding was better and was kept
   double sparsity = 0;        // zeros / elements of `dequantized`
