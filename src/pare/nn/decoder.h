@@ -22,6 +22,7 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -59,15 +60,20 @@ class DecoderBlock {
 
   BlockState begin(const at::Tensor& x) const;  // x [batch, length, hidden]; it is left as it is
   void advance(BlockState& state) const;
-  // All stages: the same result as stage by stage, faster and with less memory (sequences and tokens in pieces).
+  // All stages at once: the same result, with less memory and traffic.
   at::Tensor forward(const at::Tensor& x) const;
-  void forward_(at::Tensor& x) const;  // in place, x f32 contiguous
+  // In place, x f32 contiguous: any number of sequences, by groups that keep intermediates small.
+  void forward_(at::Tensor x) const;
 
  private:
+  using Inputs = std::function<at::Tensor(int64_t first, int64_t count)>;  // rows of a stage's input
+
   const Linear& at_stage(size_t stage, size_t position) const;
-  const at::Tensor& norm(const char* name) const;  // undefined tensor when the family has no such norm
-  at::Tensor attention(const at::Tensor& input) const;
-  at::Tensor gated(const at::Tensor& input) const;
+  const at::Tensor& norm(const char* name) const;  // undefined when the family has no such norm
+  const at::Tensor& norm_after_attention() const;
+  const at::Tensor& norm_after_mlp() const;
+  at::Tensor attention(const Inputs& inputs, int64_t sequences, int64_t length) const;
+  void gated(const at::Tensor& input, at::Tensor out) const;
 
   std::shared_ptr<const DecoderConfig> config_;
   int64_t index_;
@@ -95,7 +101,8 @@ class Decoder {
   at::Tensor head_logits(const at::Tensor& normed, const at::Tensor& rows) const;
   at::Tensor logits(const at::Tensor& hidden) const;  // final norm and head: [..., hidden] -> f32 [..., vocab]
   // All blocks, each loaded once and dropped: [batch, length] -> f32 [batch, length, hidden] before the final norm.
-  at::Tensor hidden(const at::Tensor& ids) const;
+  // `after_block` is called with each block's index once it is done.
+  at::Tensor hidden(const at::Tensor& ids, const std::function<void(int64_t)>& after_block = {}) const;
   // The names of every linear that compression may touch, block by block (no embeddings, no head).
   static std::vector<std::string> linear_names(const DecoderConfig& config);
 
