@@ -126,7 +126,7 @@ void from_float(Dtype dtype, const float* src, int64_t count, std::byte* dst) {
     case Dtype::bf16:
       return store<uint16_t>(src, count, dst, float_to_bf16);
     default:
-      PARE_ASSERT(!"from_float makes f64, f32, f16 and bf16 only");
+      PARE_ASSERT(false && "from_float makes f64, f32, f16 and bf16 only");
   }
 }
 
