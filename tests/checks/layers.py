@@ -1,4 +1,7 @@
-"""No folder includes one below it (CONTRIBUTING.md draws the list), and the torch-free ones never include torch."""
+"""A folder of src/pare includes only itself and folders above it in ORDER; the torch-free ones reach no torch.
+
+Prints each fault as file:line, and exits with 1 if there is one.
+"""
 import pathlib
 import re
 import sys
@@ -8,24 +11,38 @@ ORDER = ["base", "io", "text", "weights", "kernels", "runtime", "nn", "curvature
 TORCH_FREE = {"base", "io", "text", "weights", "kernels", "runtime", "pipeline", "cli"}
 
 root = pathlib.Path(__file__).resolve().parents[2] / "src" / "pare"
-faults = 0
-files = 0
-for path in sorted(root.rglob("*")):
-    if path.suffix not in (".h", ".cpp"):
-        continue
-    files += 1
+
+
+def fault_of(folder, line):
+    """What is wrong with this line of a file in this folder; None if nothing is."""
+    include = re.match(r'\s*#\s*include\s*(["<])([^">]+)', line)
+    if not include:
+        return None
+    quote, name = include.groups()
+    if quote == "<":
+        torch = re.match(r"(ATen|torch|c10)/", name)
+        return f"{folder} is torch-free" if torch and folder in TORCH_FREE else None
+    if not name.startswith("pare/"):
+        return f'our own headers are included as "pare/{folder}/{name}"'
+    other = pathlib.PurePosixPath(name).parent.relative_to("pare").as_posix()
+    if other not in ORDER:
+        return f"no folder {other} in the list of tests/checks/layers.py"
+    if ORDER.index(other) > ORDER.index(folder):
+        return f"{folder} includes {other}, which is below it"
+    if folder in TORCH_FREE and other not in TORCH_FREE:
+        return f"{folder} is torch-free and includes {other}, which is not"
+    return None
+
+
+files = [path for path in sorted(root.rglob("*")) if path.suffix in (".h", ".cpp")]
+faults = []
+for path in files:
     folder = path.parent.relative_to(root).as_posix()
     if folder not in ORDER:
-        print(f"{path.relative_to(root)}: folder {folder} is not in the list of tests/checks/layers.py")
-        faults += 1
+        faults.append(f"{path.relative_to(root)}: no folder {folder} in the list of tests/checks/layers.py")
         continue
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        ours = re.match(r'#include "pare/([a-z_/]+)/[a-z0-9_]+\.h"', line)
-        if ours and ORDER.index(ours[1]) > ORDER.index(folder):
-            print(f"{path.relative_to(root)}:{number}: {folder} includes {ours[1]}, which is below it")
-            faults += 1
-        if folder in TORCH_FREE and re.match(r"#include <(ATen|torch|c10)/", line):
-            print(f"{path.relative_to(root)}:{number}: {folder} is torch-free")
-            faults += 1
-print(f"{files} files, {faults} faults")
-sys.exit(1 if faults or files == 0 else 0)
+        if fault := fault_of(folder, line):
+            faults.append(f"{path.relative_to(root)}:{number}: {fault}")
+print(*faults, f"{len(files)} files, {len(faults)} faults", sep="\n")
+sys.exit(1 if faults or not files else 0)
