@@ -1,9 +1,9 @@
 // GGUF's words for what Hugging Face's folders say, both ways: names, config, the order of q and k rows.
 //
-// Architectures llama (Llama, Mistral, SmolLM2), qwen2, qwen3, gemma2, gemma3. GGUF's "llama" turns adjacent pairs by
-// RoPE where Hugging Face turns halves, so the rows of q and k lie in another order: in each head of size hd, GGUF's
-// row 2i + s is Hugging Face's row s * hd/2 + i. Whole rows move, so no block is touched. Gemma's norms are stored plus
-// one.
+// Architectures llama (Llama, Mistral, SmolLM2), smollm3, qwen2, qwen3, gemma2, gemma3. GGUF's "llama" turns adjacent
+// pairs by RoPE where Hugging Face turns halves, so the rows of q and k lie in another order: in each head of size hd,
+// GGUF's row 2i + s is Hugging Face's row s * hd/2 + i. Whole rows move, so no block is touched. Gemma's norms are
+// stored plus one.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -34,9 +34,17 @@ struct GgufModel {
   bool is_raised_norm(const std::string& hf_name) const;  // stored plus one
 };
 
+// gguf_config.cpp. What GGUF leaves to its reader to know (Gemma's attention scale by size of model, its local rope) is
+// as llama.cpp has it. A rope_freqs.weight becomes rope type llama3, or one that DecoderConfig refuses by name.
 nlohmann::json config_from_gguf(const GgufFile& file);
-// Every key but the tokenizer's. UnsupportedError when GGUF has no word for something.
+
+// Every key but the tokenizer's. UnsupportedError where GGUF's readers would compute something else than the config
+// says.
 GgufMetadata gguf_metadata_from_config(const nlohmann::json& config);
+// The tensor rope_freqs.weight, F32 [head_dim/2], that goes with the metadata where rope is scaled as Llama-3's.
+std::optional<std::vector<float>> gguf_rope_freqs(const nlohmann::json& config);
+// What the file does not say and its readers do otherwise on long texts ("sliding window ..."), for the report.
+std::vector<std::string> gguf_warnings(const nlohmann::json& config);
 
 // dst = the rows of src in the other order, each `row_bytes` long.
 enum class RowOrder { to_hf, to_gguf };

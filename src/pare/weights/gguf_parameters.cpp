@@ -1,5 +1,4 @@
 #include "pare/base/error.h"
-#include "pare/base/float_types.h"
 #include "pare/weights/gguf_blocks.h"
 #include "pare/weights/gguf_model.h"
 #include "pare/weights/model_source.h"
@@ -11,6 +10,7 @@ std::optional<Dtype> plain_dtype(const GgmlType& type) {
   if (type.name == "F32") return Dtype::f32;
   if (type.name == "F16") return Dtype::f16;
   if (type.name == "BF16") return Dtype::bf16;
+  if (type.name == "F64") return Dtype::f64;
   return std::nullopt;
 }
 
@@ -40,6 +40,7 @@ std::vector<SourceParameter> gguf_parameters(const GgufFile& file) {
   const GgufModel model = GgufModel::of(file);
   std::vector<SourceParameter> parameters;
   for (const GgufTensor& tensor : file.header().tensors) {
+    if (tensor.name == "rope_freqs.weight") continue;  // part of the config
     SourceParameter parameter;
     ParameterInfo& info = parameter.info;
     const auto name = model.hf_name(tensor.name);
@@ -49,7 +50,7 @@ std::vector<SourceParameter> gguf_parameters(const GgufFile& file) {
     info.format = tensor.type->name;
     info.form.shape = tensor.shape;
     if (const auto dtype = plain_dtype(*tensor.type)) {
-      info.form.dtype = *dtype;
+      info.form.dtype = name && model.is_raised_norm(*name) ? Dtype::f32 : *dtype;
     } else {
       info.form.kind = WeightForm::Kind::gguf_blocks;
       info.form.gguf_type = tensor.type;
@@ -59,7 +60,7 @@ std::vector<SourceParameter> gguf_parameters(const GgufFile& file) {
     if (!name) {
       info.readable = false;
       info.why_not = "a tensor that architecture " + model.architecture + " does not have";
-    } else if (!can_decode(*tensor.type)) {
+    } else if (!plain_dtype(*tensor.type) && !can_decode(*tensor.type)) {
       info.readable = false;
       info.why_not = "GGUF type " + std::string(tensor.type->name) + " cannot be decoded yet";
     } else {

@@ -90,7 +90,11 @@ Weight ModelFiles::read(const std::string& name) const {
   const auto found = impl_->by_name.find(name);
   if (found == impl_->by_name.end()) throw InputError(impl_->path.string() + ": no tensor " + name);
   const SourceParameter& source = impl_->sources[found->second];
-  if (!source.info.readable) throw UnsupportedError(impl_->path.string() + ": " + name + ": " + source.info.why_not);
+  if (!source.info.readable) {
+    const std::string message = impl_->path.string() + ": " + name + ": " + source.info.why_not;
+    if (source.damaged) throw InputError(message);
+    throw UnsupportedError(message);
+  }
   Weight weight = source.read();
   check_weight(weight, impl_->path.string() + ": " + name);
   return weight;
@@ -122,7 +126,10 @@ std::string ModelFiles::fingerprint() const {
   // Whole files up to this size; of larger ones the head (with the header), the tail and a sample of 1 MB in every 64.
   constexpr size_t kWhole = size_t{1} << 30, kPiece = size_t{1} << 20, kStride = size_t{64} << 20;
   Fingerprint fingerprint;
-  fingerprint.add(impl_->config.dump());
+  fingerprint.add(impl_->folder ? impl_->folder->config().dump() : impl_->config.dump());
+  if (const fs::path legacy = impl_->path / "quantize_config.json"; impl_->folder && fs::exists(legacy)) {
+    fingerprint.add(MappedFile::open(legacy)->bytes());
+  }
   for (const fs::path& path : weight_files()) {
     const auto file = MappedFile::open(path);
     const auto bytes = file->bytes();

@@ -13,7 +13,8 @@ namespace pare {
 struct SourceParameter {
   ParameterInfo info;
   std::function<Weight()> read;
-  std::vector<std::string> stored;  // names of the stored tensors that it is made of
+  std::vector<std::string> stored = {};  // names of the stored tensors that it is made of
+  bool damaged = false;                  // why it cannot be read: the file is at fault, not our reach
 };
 
 // Hugging Face folders: dense, GPTQ, compressed-tensors. `format` is set to "safetensors", "gptq" or

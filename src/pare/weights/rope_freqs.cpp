@@ -60,6 +60,31 @@ std::optional<RopeScaling> fit_band(std::span<const float> divisors, double thet
   return scaling;
 }
 
+// With one frequency in between or none (narrow heads), hi = 4 as usual: the one gives `old`; without it any `old` will
+// do whose band lies between the last 1 and the first `factor`.
+std::optional<RopeScaling> fit_usual_band(std::span<const float> divisors, double theta, double factor) {
+  RopeScaling scaling;
+  scaling.type = RopeScaling::Type::llama3;
+  scaling.factor = factor;
+  double shortest = 0, longest = 0;  // wave lengths around the band
+  for (size_t i = 0; i < divisors.size(); ++i) {
+    const double d = divisors[i], length = 2 * std::numbers::pi / frequency(theta, i, divisors.size());
+    if (d <= 1) {
+      shortest = length;
+    } else if (d >= factor * (1 - 1e-6)) {
+      longest = longest == 0 ? length : longest;
+    } else {
+      const double t = (1 / d - 1 / factor) / (1 - 1 / factor);
+      scaling.original_max_positions = std::llround(std::min(length * (3 * t + 1), 0x1p31));
+      return scaling;
+    }
+  }
+  scaling.original_max_positions =
+      std::llround(std::min(shortest == 0 ? longest / 2 : std::sqrt(4 * shortest * longest), 0x1p31));
+  if (scaling.original_max_positions < 1) return std::nullopt;
+  return scaling;
+}
+
 }  // namespace
 
 std::vector<float> rope_divisors(const RopeScaling& scaling, double theta, int64_t head_dim) {
@@ -87,8 +112,10 @@ std::optional<RopeScaling> fit_llama3(std::span<const float> divisors, double th
     usual.original_max_positions = old;
     if (makes(usual, divisors, theta)) return usual;
   }
-  const auto fitted = fit_band(divisors, theta, factor);
-  return fitted && makes(*fitted, divisors, theta) ? fitted : std::nullopt;
+  for (const auto& fitted : {fit_band(divisors, theta, factor), fit_usual_band(divisors, theta, factor)}) {
+    if (fitted && makes(*fitted, divisors, theta)) return fitted;
+  }
+  return std::nullopt;
 }
 
 }  // namespace pare

@@ -32,6 +32,19 @@ TEST(RopeFreqs, OtherValuesComeBackScaledToALowFactorOfOne) {
   EXPECT_EQ(fit_llama3(rope_divisors(doubled, 500000, 128), 500000), llama3(4, 1, 3, 12000));
 }
 
+TEST(RopeFreqs, NarrowHeadsLeaveAChoiceAndAnyAnswerMakesTheSameDivisors) {
+  for (int64_t head_dim : {2, 4, 6, 8, 16}) {
+    for (int64_t old : {8, 64, 256, 700, 5000}) {
+      const std::vector<float> divisors = rope_divisors(llama3(8, 1, 4, old), 100000, head_dim);
+      const auto back = fit_llama3(divisors, 100000);
+      ASSERT_TRUE(back.has_value()) << head_dim << ", " << old;
+      if (back->type == RopeScaling::Type::none) continue;  // every divisor is 1
+      const std::vector<float> again = rope_divisors(*back, 100000, head_dim);
+      for (size_t i = 0; i < again.size(); ++i) EXPECT_FLOAT_EQ(again[i], divisors[i]) << head_dim << ", " << old;
+    }
+  }
+}
+
 TEST(RopeFreqs, FrequenciesRoundedToF32StillFit) {
   // as llama.cpp's converter computes them: all in f32
   std::vector<float> divisors;
