@@ -29,7 +29,7 @@ struct EvaluationOptions {
   int64_t vocab_piece = 2048;             // 2048 x 128 logits are 1 MB: within a core's cache
   int64_t token_piece = 128;
   // Share of the work done, 0 to 1, and what it is at; called between blocks.
-  std::function<void(double done, std::string_view what)> progress;
+  std::function<void(double done, std::string_view what)> progress = {};
 };
 
 struct Evaluation {
