@@ -70,18 +70,21 @@ std::string format_duration(double seconds) {
 }
 
 std::string nearest_word(std::string_view word, const std::vector<std::string>& known) {
+  // Edits: a letter more, less or other, or two neighbours exchanged.
   std::string best;
   size_t best_distance = std::max<size_t>(2, word.size() / 2);
   for (const std::string& candidate : known) {
-    std::vector<size_t> row(candidate.size() + 1);
+    std::vector<size_t> before(candidate.size() + 1), last(before), row(before);
     std::iota(row.begin(), row.end(), size_t{0});
     for (size_t i = 1; i <= word.size(); ++i) {
-      size_t diagonal = row[0];
+      before = last;
+      last = row;
       row[0] = i;
       for (size_t j = 1; j <= candidate.size(); ++j) {
-        const size_t substitute = diagonal + (word[i - 1] != candidate[j - 1]);
-        diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
+        row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (word[i - 1] != candidate[j - 1])});
+        if (i > 1 && j > 1 && word[i - 1] == candidate[j - 2] && word[i - 2] == candidate[j - 1]) {
+          row[j] = std::min(row[j], before[j - 2] + 1);
+        }
       }
     }
     if (row.back() < best_distance) {

@@ -2,16 +2,20 @@
 //
 //   method: gptq                 # gptq | rtn | sparsegpt | wanda | magnitude | none
 //   bits: 4                      # 2..8 or ternary
-//   group: 64                    # inputs that share a scale; -1: the whole row
+//   group: 64                    # inputs that share a scale; -1: the whole row; auto: 128 where it divides
 //   sparsity: "2:4"              # or 0.5
 //   format: hf
 //   calibration: {files: [text.txt], samples: 128, length: 512, seed: 0}
-//   layers:                      # later ones win; exact name, glob with *, or re:REGEX
-//     - match: "*.down_proj"
+//   layers:                      # later ones win
+//     - match: "*.down_proj"     # exact name, glob with *, or re:REGEX (Perl's, from the start of the name)
 //       bits: 3
 //
-// Unknown keys, wrong types and values out of range are UsageErrors with file, line and the nearest known key. The
-// common subset of llm-compressor's recipes is read too, and what of it cannot be kept is refused by name.
+// Per layer or for all: method bits group symmetric scale_dtype search sparsity damp act_order static_groups
+// descent_sweeps refit_scales shift block refine. For all: format calibration true_sequential seed layers.
+// `bits: none` and `sparsity: none` take back what was said before. Files are relative to where `pare` runs.
+// Unknown keys, wrong types, values out of range and keys given twice are UsageErrors with file, line and the nearest
+// known key. The common subset of llm-compressor's recipes is read too, and what of it cannot be kept is refused by
+// name.
 #pragma once
 
 #include <cstdint>
@@ -31,11 +35,11 @@ struct LayerWish {
   std::string method = "gptq";  // gptq | rtn | sparsegpt | wanda | magnitude | none
   int bits = 0;                 // 2..8; 0: not quantized (pruning only); ternary: 2 with `ternary`
   bool ternary = false;
-  int64_t group = 128;
+  int64_t group = 0;  // inputs that share a scale; -1: the whole row; 0 (auto): the plan chooses, 128 where it divides
   bool symmetric = true;
   Dtype scale_dtype = Dtype::f16;
   bool search = true;  // search for the scale with the least weighted error
-  std::optional<Pattern> sparsity;
+  std::optional<Pattern> sparsity = {};
   double damp = 0.01;
   bool act_order = true;
   bool static_groups = true;
@@ -43,18 +47,20 @@ struct LayerWish {
   bool refit_scales = false;
   double shift = 0;
   int64_t block = 128;
+  int refine = 3;  // sparsegpt: rounds of exchanging weights, each with solving for those kept; 0: the paper's one walk
+  bool operator==(const LayerWish&) const = default;
 };
 
 // A LayerWish with holes: what a recipe says at its top level, or for the layers that `match`.
 struct WishPatch {
   std::optional<std::string> method;
-  std::optional<int> bits;  // with `ternary` set: 2
+  std::optional<int> bits;  // with `ternary` set: 2; 0: none
   std::optional<bool> ternary;
   std::optional<int64_t> group;
   std::optional<bool> symmetric;
   std::optional<Dtype> scale_dtype;
   std::optional<bool> search;
-  std::optional<Pattern> sparsity;
+  std::optional<Pattern> sparsity;  // unstructured 0: none
   std::optional<double> damp;
   std::optional<bool> act_order;
   std::optional<bool> static_groups;
@@ -62,17 +68,22 @@ struct WishPatch {
   std::optional<bool> refit_scales;
   std::optional<double> shift;
   std::optional<int64_t> block;
+  std::optional<int> refine;
+  bool operator==(const WishPatch&) const = default;
 };
 
 struct LayerOverride {
   std::string match;
   WishPatch patch;
+  bool optional = false;  // may match no layer
+  bool operator==(const LayerOverride&) const = default;
 };
 
 struct CalibrationWish {
   std::vector<std::filesystem::path> files;  // empty: text sampled from the model itself
   int64_t samples = 128;
   int64_t length = 512;  // tokens a sample
+  bool operator==(const CalibrationWish&) const = default;
 };
 
 struct Recipe {
@@ -80,8 +91,8 @@ struct Recipe {
   std::vector<LayerOverride> layers;
   std::optional<std::string> format;  // hf | gptq | compressed-tensors | gguf
   CalibrationWish calibration;
-  bool true_sequential =
-      true;  // each set of linears of a block sees the inputs that the sets before it, compressed, give
+  // Each set of linears of a block sees the inputs that the sets before it, compressed, give.
+  bool true_sequential = true;
   uint64_t seed = 0;
 
   static Recipe from_yaml(std::string_view text, const std::string& where);
@@ -89,10 +100,12 @@ struct Recipe {
   std::string to_yaml() const;  // from_yaml(to_yaml()) is the same recipe
 
   // For one linear ("model.layers.0.self_attn.q_proj"): defaults, then the top level, then each override that matches.
-  // The method defaults to gptq with bits, sparsegpt with sparsity, and with both sparsegpt rounding as it goes.
+  // The method defaults to gptq with bits, sparsegpt with sparsity, with both sparsegpt rounding as it goes, with
+  // neither none. Method none means neither bits nor sparsity.
   LayerWish wish_for(const std::string& layer) const;
   // Overrides that match none of these layers: almost always a misspelling, so the plan refuses them.
   std::vector<std::string> unmatched(const std::vector<std::string>& layers) const;
+  bool operator==(const Recipe&) const = default;
 };
 
 }  // namespace pare
