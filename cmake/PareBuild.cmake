@@ -30,6 +30,9 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
 add_library(pare_flags INTERFACE)
 target_compile_options(pare_flags INTERFACE -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(pare_flags INTERFACE -Wno-restrict)  # GCC PR 105651: "literal" + std::string is no overlap
+endif()
 target_include_directories(pare_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 if(PARE_SANITIZE)
   target_compile_options(pare_flags INTERFACE -fsanitize=${PARE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -20,5 +20,6 @@ struct Console {
 void add_inspect(CLI::App& app, Console& console);
 void add_eval(CLI::App& app, Console& console);
 void add_report(CLI::App& app, Console& console);
+void add_tokenize(CLI::App& app, Console& console);
 
 }  // namespace pare

@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   console.argv = argv;
   add_inspect(app, console);
   add_report(app, console);
+  add_tokenize(app, console);
   try {
     watch_for_interrupts();
     app.parse(argc, argv);
