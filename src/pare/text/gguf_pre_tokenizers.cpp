@@ -84,6 +84,11 @@ void flatten(const Json& part, std::vector<Json>& steps) {
     step.erase("trim_offsets");
     if (!step.contains("use_regex")) step["use_regex"] = true;
   }
+  if (type == "Split" && step.value("behavior", "") == "Removed" && step.value("invert", false)) {
+    // Older exports: what does not match is removed. The patterns that have a name leave nothing unmatched.
+    step["behavior"] = "Isolated";
+    step["invert"] = false;
+  }
   steps.push_back(std::move(step));
 }
 
