@@ -19,6 +19,7 @@ struct Console {
 // Each registers its subcommand; its callback runs the command and sets console.exit_code or throws pare::Error.
 void add_inspect(CLI::App& app, Console& console);
 void add_eval(CLI::App& app, Console& console);
+void add_convert(CLI::App& app, Console& console);
 void add_report(CLI::App& app, Console& console);
 void add_tokenize(CLI::App& app, Console& console);
 

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   Console console;
   console.argv = argv;
   add_inspect(app, console);
+  add_convert(app, console);
   add_report(app, console);
   add_tokenize(app, console);
   try {

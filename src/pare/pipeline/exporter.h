@@ -45,6 +45,8 @@ struct ExportJob {
 };
 
 // Empty when `form` can be written in `format`, or why not ("gptq has no 5-bit form", "gguf wants groups of 32").
+// In hf everything can: what is not dense is rounded to form.dtype. An asymmetric 4-bit grid goes into gguf only if
+// each scale * zero is exact in f16 (GridOptions::scale_bits), which shows when the weight is there.
 std::string why_not(const WeightForm& form, OutputFormat format);
 
 struct ExportSizes {
@@ -53,6 +55,9 @@ struct ExportSizes {
   std::vector<uint64_t> file_bytes;
 };
 ExportSizes export_sizes(const ExportJob& job);  // headers only; no parameter is read
+
+// What whoever loads the result should know, in whole sentences: which current readers do not take it.
+std::vector<std::string> export_notes(const ExportJob& job);
 
 // Everything but recipe.yaml and the reports, which the pipeline adds. `progress` is called after each parameter.
 void export_model(const ExportJob& job, OutputFolder& output,

@@ -1,0 +1,168 @@
+#include "pare/pipeline/export_layout.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "pare/base/error.h"
+#include "pare/weights/bitmask_layout.h"
+#include "pare/weights/compressed_tensors_layout.h"
+#include "pare/weights/gptq_layout.h"
+
+namespace pare {
+namespace {
+
+uint64_t bytes_of(const std::vector<TensorSpec>& tensors) {
+  uint64_t total = 0;
+  for (const TensorSpec& tensor : tensors) {
+    int64_t elements = 1;
+    for (const int64_t dim : tensor.shape) elements *= dim;
+    total += static_cast<uint64_t>(elements * size_of(tensor.dtype));
+  }
+  return total;
+}
+
+BitmaskLayout layout_of(StoredAs as) {
+  return as == StoredAs::bitmask_24 ? BitmaskLayout::sparse_24 : BitmaskLayout::sparse;
+}
+
+bool is_pruned_matrix(const WeightForm& form) {
+  return bitmask_why_not(form, BitmaskLayout::sparse).empty();
+}
+
+}  // namespace
+
+std::vector<StoredAs> stored_as(const ExportJob& job) {
+  // the older library, the only reader there is, knows one sparse format a model
+  const bool all_24 = std::all_of(job.parameters.begin(), job.parameters.end(), [](const ExportParameter& parameter) {
+    return !is_pruned_matrix(parameter.form) || bitmask_why_not(parameter.form, BitmaskLayout::sparse_24).empty();
+  });
+  std::vector<StoredAs> result;
+  for (const ExportParameter& parameter : job.parameters) {
+    const WeightForm& form = parameter.form;
+    const std::string refusal = why_not(form, job.format);
+    if (!refusal.empty()) throw UnsupportedError(parameter.name + ": " + refusal);
+    const bool ints = form.kind == WeightForm::Kind::grouped_ints;
+    StoredAs as = StoredAs::dense;
+    if (job.format == OutputFormat::gptq && ints) as = StoredAs::gptq;
+    if (job.format == OutputFormat::compressed_tensors && ints) as = StoredAs::packed;
+    if (job.format == OutputFormat::compressed_tensors && is_pruned_matrix(form)) {
+      as = all_24 ? StoredAs::bitmask_24 : StoredAs::bitmask;
+    }
+    result.push_back(as);
+  }
+  return result;
+}
+
+std::vector<TensorSpec> stored_tensors(const ExportParameter& parameter, StoredAs as) {
+  switch (as) {
+    case StoredAs::gptq:
+      return gptq_tensors(parameter.form, module_of(parameter.name));
+    case StoredAs::packed:
+      return packed_tensors(parameter.form, module_of(parameter.name));
+    case StoredAs::bitmask:
+    case StoredAs::bitmask_24:
+      return bitmask_tensors(parameter.form, parameter.name, layout_of(as));
+    case StoredAs::dense:
+      break;
+  }
+  return {{parameter.name, parameter.form.dtype, parameter.form.shape}};
+}
+
+void store(const ExportParameter& parameter, StoredAs as, const Weight& weight, const WriteTensor& write) {
+  check_promise(parameter, weight);
+  if (as == StoredAs::dense) {
+    write(parameter.name, dense_values(weight, parameter.form.dtype, parameter.name).span());
+    return;
+  }
+  const auto* ints = std::get_if<GroupedInts>(&weight.base);
+  if (as == StoredAs::packed && !ints->group_index.empty()) {
+    throw UnsupportedError(parameter.name +
+                           ": its inputs are grouped by a permutation (act-order without static groups), which "
+                           "compressed-tensors no longer has. Use --dequantize, or compress the original again");
+  }
+  const std::string module = module_of(parameter.name);
+  const std::vector<StoredTensor> tensors = as == StoredAs::gptq ? pack_gptq(weight, module, GptqVersion::v1)
+                                            : as == StoredAs::packed
+                                                ? pack_packed(weight, module)
+                                                : pack_bitmask(weight, parameter.name, layout_of(as));
+  for (const StoredTensor& tensor : tensors) write(tensor.name, tensor.data);
+}
+
+Bytes dense_values(const Weight& weight, Dtype dtype, const std::string& name) {
+  const auto* dense = std::get_if<Dense>(&weight.base);
+  if (dense != nullptr && dense->dtype == dtype && !weight.mask) return dense->data;
+  const int64_t rows = weight.rows(), cols = weight.cols(), width = size_of(dtype);
+  std::vector<std::byte> out(static_cast<size_t>(weight.elements() * width));
+  const int64_t step =
+      std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(cols, 1));  // 4 MB of floats at a time
+  std::vector<float> values;
+  for (int64_t first = 0; first < rows; first += step) {
+    const int64_t count = std::min(step, rows - first);
+    values.resize(static_cast<size_t>(count * cols));
+    weight.unpack_rows(first, count, values);
+    if (dtype == Dtype::f16) {
+      for (const float value : values) {
+        if (std::isfinite(value) && std::fabs(value) >= 65520.0f) {
+          char text[32];
+          std::snprintf(text, sizeof text, "%g", static_cast<double>(value));
+          throw UnsupportedError(name + ": holds " + text + ", which F16 cannot (largest 65504). Write BF16 or F32");
+        }
+      }
+    }
+    from_float(dtype, values.data(), count * cols, out.data() + first * cols * width);
+  }
+  return Bytes(std::move(out));
+}
+
+void check_promise(const ExportParameter& parameter, const Weight& weight) {
+  const WeightForm found = form_of(weight);
+  const WeightForm& promised = parameter.form;
+  const bool same_kind = found.kind == promised.kind && found.bits == promised.bits &&
+                         (promised.kind != WeightForm::Kind::grouped_ints ||
+                          (found.symmetric == promised.symmetric && found.group == promised.group &&
+                           found.scale_dtype == promised.scale_dtype));
+  const bool same_mask = found.masked == promised.masked && (!promised.masked || found.kept == promised.kept);
+  if (found.shape != promised.shape || !same_kind || !same_mask) {
+    throw Error(Exit::failed, parameter.name + ": planned as " + promised.describe() + ", but is " + found.describe() +
+                                  ". Please report this: the plan and the solver disagree");
+  }
+}
+
+std::string module_of(const std::string& parameter) {
+  constexpr std::string_view suffix = ".weight";
+  return parameter.ends_with(suffix) ? parameter.substr(0, parameter.size() - suffix.size()) : parameter;
+}
+
+bool is_linear(const ExportParameter& parameter) {
+  return parameter.form.shape.size() == 2 && parameter.name.ends_with(".weight") &&
+         parameter.name.find("embed_tokens") == std::string::npos;
+}
+
+std::vector<Shard> deal_out(const ExportJob& job, const std::vector<StoredAs>& as) {
+  std::vector<Shard> shards(1);
+  uint64_t filled = 0;
+  for (size_t i = 0; i < job.parameters.size(); ++i) {
+    const std::vector<TensorSpec> tensors = stored_tensors(job.parameters[i], as[i]);
+    const uint64_t bytes = bytes_of(tensors);
+    if (!shards.back().parameters.empty() && filled + bytes > job.shard_bytes) {
+      shards.emplace_back();
+      filled = 0;
+    }
+    filled += bytes;
+    shards.back().parameters.push_back(i);
+    shards.back().tensors.insert(shards.back().tensors.end(), tensors.begin(), tensors.end());
+  }
+  for (size_t i = 0; i < shards.size(); ++i) {
+    std::stable_sort(shards[i].tensors.begin(), shards[i].tensors.end(),
+                     [](const TensorSpec& a, const TensorSpec& b) { return size_of(a.dtype) > size_of(b.dtype); });
+    char name[64] = "model.safetensors";
+    if (shards.size() > 1) {
+      std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards.size());
+    }
+    shards[i].file_name = name;
+  }
+  return shards;
+}
+
+}  // namespace pare

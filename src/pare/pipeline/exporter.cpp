@@ -1,0 +1,201 @@
+#include "pare/pipeline/exporter.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "pare/base/error.h"
+#include "pare/base/interrupt.h"
+#include "pare/base/units.h"
+#include "pare/io/gguf.h"
+#include "pare/io/hf_folder.h"
+#include "pare/io/safetensors_writer.h"
+#include "pare/pipeline/export_config.h"
+#include "pare/pipeline/export_gguf.h"
+#include "pare/pipeline/export_layout.h"
+#include "pare/text/tokenizer.h"
+#include "pare/weights/compressed_tensors_layout.h"
+#include "pare/weights/gguf_model.h"
+#include "pare/weights/gptq_layout.h"
+
+namespace pare {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array kFormats = {std::pair(OutputFormat::hf, "hf"), std::pair(OutputFormat::gptq, "gptq"),
+                                 std::pair(OutputFormat::compressed_tensors, "compressed-tensors"),
+                                 std::pair(OutputFormat::gguf, "gguf")};
+
+// Made anew with every output, or about weights that are not there any more.
+bool is_superseded(const fs::path& name) {
+  static const std::array kNames = {"README.md", "quantize_config.json", "recipe.yaml", "report.json", "report.html"};
+  const std::string extension = name.extension().string();
+  return std::find(kNames.begin(), kNames.end(), name.string()) != kNames.end() || extension == ".gguf" ||
+         extension == ".onnx" || extension == ".onnx_data" || extension == ".h5" || extension == ".msgpack" ||
+         extension == ".ot" || name.filename() == "pytorch_model.bin.index.json";
+}
+
+std::string pretty(const nlohmann::json& json) {
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+void carry_files(const ExportJob& job, OutputFolder& output) {
+  if (const HfFolder* folder = job.source->hf_folder()) {
+    for (const fs::path& name : folder->other_files()) {
+      if (!is_superseded(name)) output.copy_file(folder->path() / name, name);
+    }
+    return;
+  }
+  const Tokenizer tokenizer = Tokenizer::open(job.source->path());
+  output.write_file("tokenizer.json", tokenizer.to_json());
+  output.write_file("tokenizer_config.json", tokenizer.config_json());
+  output.write_file("special_tokens_map.json", tokenizer.special_tokens_map_json());
+  nlohmann::json generation = nlohmann::json::object();
+  if (const auto bos = tokenizer.bos()) generation["bos_token_id"] = *bos;
+  if (const auto eos = tokenizer.eos()) generation["eos_token_id"] = *eos;
+  output.write_file("generation_config.json", pretty(generation));
+}
+
+void carry_licence(const ExportJob& job, OutputFolder& output) {
+  const HfFolder* folder = job.source->hf_folder();
+  if (folder == nullptr) return;
+  for (const fs::path& name : folder->other_files()) {
+    const std::string text = name.string();
+    if (text.starts_with("LICENSE") || text.starts_with("LICENCE") || text.starts_with("NOTICE")) {
+      output.copy_file(folder->path() / name, name);
+    }
+  }
+}
+
+void write_shards(const ExportJob& job, const std::vector<StoredAs>& as, OutputFolder& output,
+                  const std::function<void(const std::string&)>& progress, bool& act_order) {
+  const std::vector<Shard> shards = deal_out(job, as);
+  nlohmann::json weight_map = nlohmann::json::object();
+  uint64_t total = 0;
+  for (const Shard& shard : shards) {
+    SafetensorsWriter writer(output.path() / shard.file_name, shard.tensors);
+    for (const size_t index : shard.parameters) {
+      const ExportParameter& parameter = job.parameters[index];
+      const Weight weight = parameter.read();
+      const auto* ints = std::get_if<GroupedInts>(&weight.base);
+      act_order = act_order || (ints != nullptr && !ints->group_index.empty());
+      store(parameter, as[index], weight, [&](const std::string& name, std::span<const std::byte> bytes) {
+        writer.write(name, bytes);
+        weight_map[name] = shard.file_name;
+        total += bytes.size();
+      });
+      job.source->release(parameter.name);
+      if (progress) progress(parameter.name);
+      stop_if_interrupted();
+    }
+    writer.finish();
+  }
+  if (shards.size() > 1) {
+    output.write_file("model.safetensors.index.json",
+                      pretty({{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}}));
+  }
+}
+
+}  // namespace
+
+OutputFormat parse_output_format(std::string_view text) {
+  std::vector<std::string> known;
+  for (const auto& [format, name] : kFormats) {
+    if (text == name) return format;
+    known.emplace_back(name);
+  }
+  const std::string near = nearest_word(text, known);
+  throw UsageError("format \"" + std::string(text) + "\" is not known" +
+                   (near.empty() ? "" : "; did you mean " + near + "?") +
+                   " There are hf, gptq, compressed-tensors and gguf");
+}
+
+std::string_view name_of(OutputFormat format) {
+  for (const auto& [one, name] : kFormats) {
+    if (one == format) return name;
+  }
+  return "hf";
+}
+
+std::string why_not(const WeightForm& form, OutputFormat format) {
+  if (format == OutputFormat::hf) return {};
+  if (format == OutputFormat::gguf) return gguf_why_not(form);
+  if (form.kind == WeightForm::Kind::dense) return {};
+  const std::string name(name_of(format));
+  if (form.kind == WeightForm::Kind::gguf_blocks) return name + " does not hold GGUF blocks; dequantize them first";
+  return format == OutputFormat::gptq ? gptq_why_not(form) : packed_why_not(form);
+}
+
+ExportSizes export_sizes(const ExportJob& job) {
+  ExportSizes sizes;
+  if (job.format == OutputFormat::gguf) {
+    const GgufPlan plan = plan_gguf(job);
+    sizes.file_names = {plan.file_name};
+    sizes.file_bytes = {gguf_file_bytes(plan.metadata, plan.tensors)};
+  } else {
+    for (const Shard& shard : deal_out(job, stored_as(job))) {
+      sizes.file_names.push_back(shard.file_name);
+      sizes.file_bytes.push_back(safetensors_file_bytes(shard.tensors, {}));
+    }
+  }
+  for (const uint64_t bytes : sizes.file_bytes) sizes.weight_bytes += bytes;
+  return sizes;
+}
+
+std::vector<std::string> export_notes(const ExportJob& job) {
+  std::vector<std::string> notes;
+  if (job.format == OutputFormat::hf) return notes;
+  if (job.format == OutputFormat::gguf) {
+    return job.source->gguf() != nullptr ? notes : gguf_warnings(job.source->config());
+  }
+  bool bitmasks = false, zeros_in_codes = false, odd_bits = false, asymmetric = false;
+  for (const ExportParameter& parameter : job.parameters) {
+    const WeightForm& form = parameter.form;
+    const bool ints = form.kind == WeightForm::Kind::grouped_ints;
+    bitmasks = bitmasks || (form.masked && !ints);
+    zeros_in_codes = zeros_in_codes || (form.masked && ints);
+    odd_bits = odd_bits || (ints && form.bits != 4 && form.bits != 8);
+    asymmetric = asymmetric || (ints && !form.symmetric);
+  }
+  if (bitmasks && job.format == OutputFormat::compressed_tensors) {
+    notes.push_back(
+        "The pruned layers are stored as bitmasks, which compressed-tensors dropped after 0.14 and vLLM after 0.18: "
+        "current "
+        "versions do not load this folder. `pare convert --format hf` makes a dense one that everything loads.");
+  }
+  if (zeros_in_codes) {
+    notes.push_back("Removed weights are stored as the code of zero: exact, but no current reader makes use of them.");
+  }
+  if ((odd_bits || asymmetric) && job.format == OutputFormat::gptq) {
+    notes.push_back("vLLM's current GPTQ loader takes symmetric 4 and 8 bits only; GPTQModel takes this one.");
+  }
+  if (odd_bits && job.format == OutputFormat::compressed_tensors) {
+    notes.push_back(
+        "Bits other than 4 and 8 need compressed-tensors 0.18 or later, and transformers: vLLM's fast kernels take 4 "
+        "and 8.");
+  }
+  return notes;
+}
+
+void export_model(const ExportJob& job, OutputFolder& output, const std::function<void(const std::string&)>& progress) {
+  const ExportSizes sizes = export_sizes(job);
+  require_free_space(output.path(), sizes.weight_bytes);
+  if (job.format == OutputFormat::gguf) {
+    write_gguf(job, plan_gguf(job), output.path(), progress);
+    carry_licence(job, output);
+  } else {
+    const std::vector<StoredAs> as = stored_as(job);
+    bool act_order = false;
+    write_shards(job, as, output, progress, act_order);
+    const nlohmann::json config = export_config(job, as, act_order);
+    output.write_file("config.json", pretty(config));
+    if (job.format == OutputFormat::gptq && config.contains("quantization_config")) {
+      output.write_file("quantize_config.json", pretty(config["quantization_config"]));
+    }
+    carry_files(job, output);
+  }
+  output.write_file("README.md", model_card(job, sizes));
+}
+
+}  // namespace pare
