@@ -18,6 +18,7 @@ struct Console {
 
 // Each registers its subcommand; its callback runs the command and sets console.exit_code or throws pare::Error.
 void add_inspect(CLI::App& app, Console& console);
+void add_compress(CLI::App& app, Console& console);
 void add_eval(CLI::App& app, Console& console);
 void add_convert(CLI::App& app, Console& console);
 void add_report(CLI::App& app, Console& console);

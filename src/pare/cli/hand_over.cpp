@@ -35,4 +35,8 @@ void eval_work(const EvalArgs&, Console& console) {
   hand_over(torch_program(), console.argv, "eval");
 }
 
+void compress_work(const CompressArgs&, Console& console) {
+  hand_over(torch_program(), console.argv, "compress");
+}
+
 }  // namespace pare

@@ -9,16 +9,27 @@
 #include "pare/base/error.h"
 #include "pare/base/interrupt.h"
 #include "pare/base/log.h"
+#include "pare/base/version.h"
 #include "pare/cli/commands.h"
+
+namespace {
+
+std::string version_text() {
+  return "pare " + pare::version() + " (" + pare::git_commit() + ", " + pare::compiler() + ")";
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace pare;
   CLI::App app{"Pare makes neural networks small, and says what it cost.", "pare"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", std::string("pare 0.1.0"));
+  app.set_version_flag("--version", version_text());
   Console console;
   console.argv = argv;
   add_inspect(app, console);
+  add_compress(app, console);
+  add_eval(app, console);
   add_convert(app, console);
   add_report(app, console);
   add_tokenize(app, console);

@@ -26,4 +26,7 @@ struct EvalArgs {
 };
 void eval_work(const EvalArgs& args, Console& console);
 
+struct CompressArgs;  // compress_args.h
+void compress_work(const CompressArgs& args, Console& console);
+
 }  // namespace pare

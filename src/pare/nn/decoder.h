@@ -46,6 +46,12 @@ struct BlockState {
   at::Tensor input;     // [batch, length, in] of the stage's linears; undefined after the last
 };
 
+// Keys and values of the tokens seen so far, [batch, kv_heads, length, head_dim] of the compute type.
+struct KeyValueCache {
+  at::Tensor keys, values;
+  int64_t filled = 0;
+};
+
 class DecoderBlock {
  public:
   // Reads block `index` from the files, whose pages it then lets go. `dtype`: at::kFloat or at::kBFloat16. A value that
@@ -64,6 +70,10 @@ class DecoderBlock {
   at::Tensor forward(const at::Tensor& x) const;
   // In place, x f32 contiguous: any number of sequences, by groups that keep intermediates small.
   void forward_(at::Tensor x) const;
+
+  // The next token of each sequence: x f32 [batch, hidden] in and out; its key and value join the cache.
+  at::Tensor step(const at::Tensor& x, KeyValueCache& cache) const;
+  KeyValueCache make_cache(int64_t batch, int64_t length) const;
 
  private:
   using Inputs = std::function<at::Tensor(int64_t first, int64_t count)>;  // rows of a stage's input

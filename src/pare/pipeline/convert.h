@@ -21,7 +21,7 @@ namespace pare {
 
 struct ConvertOptions {
   OutputFormat format = OutputFormat::hf;
-  bool dequantize = false;     // all quantized weights become dense
+  bool dequantize = false;          // all quantized weights become dense
   std::optional<Dtype> dtype = {};  // of dense floats; nothing: as they are, F32 for dequantized ones
 };
 

@@ -43,8 +43,8 @@ struct LayerWish {
   double damp = 0.01;
   bool act_order = true;
   bool static_groups = true;
-  int descent_sweeps = 0;
-  bool refit_scales = false;
+  int descent_sweeps = 3;
+  bool refit_scales = true;
   double shift = 0;
   int64_t block = 128;
   int refine = 3;  // sparsegpt: rounds of exchanging weights, each with solving for those kept; 0: the paper's one walk

@@ -11,8 +11,6 @@ namespace pare {
 
 namespace {
 
-constexpr int kLargestM = 64;
-
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
@@ -42,7 +40,7 @@ Pattern Pattern::parse(std::string_view text) {
     const auto n = whole<int>(body.substr(0, colon));
     const auto m = whole<int>(body.substr(colon + 1));
     if (!n || !m) refuse(text, "not n:m with two whole numbers");
-    if (*m < 2 || *m > kLargestM) refuse(text, "m must be 2 to " + std::to_string(kLargestM));
+    if (*m < 2 || *m > Pattern::kLargestM) refuse(text, "m must be 2 to " + std::to_string(Pattern::kLargestM));
     if (*n < 1 || *n > *m) refuse(text, "n must be 1 to m");
     pattern.n = *n;
     pattern.m = *m;

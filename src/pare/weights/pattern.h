@@ -8,6 +8,7 @@
 namespace pare {
 
 struct Pattern {
+  static constexpr int kLargestM = 64;
   double sparsity = 0.5;  // share of zeros; of an n:m pattern 1 - n/m
   int n = 0, m = 0;       // n of m kept; 0, 0: unstructured
   bool structured() const { return m > 0; }

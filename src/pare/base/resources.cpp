@@ -1,0 +1,60 @@
+#include "pare/base/resources.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+namespace pare {
+namespace {
+
+// The number behind `key` in a file of "Key:   1234 kB" lines, in bytes; 0 when absent.
+uint64_t kilobytes_field(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(key)) continue;
+    std::istringstream rest(line.substr(key.size()));
+    uint64_t kilobytes = 0;
+    rest >> kilobytes;
+    return kilobytes * 1024;
+  }
+  return 0;
+}
+
+uint64_t number_in(const char* path) {
+  std::ifstream file(path);
+  uint64_t number = 0;
+  return file >> number ? number : std::numeric_limits<uint64_t>::max();  // "max" in a cgroup file: no limit
+}
+
+}  // namespace
+
+uint64_t current_rss_bytes() {
+  return kilobytes_field("/proc/self/status", "VmRSS:");
+}
+uint64_t peak_rss_bytes() {
+  return kilobytes_field("/proc/self/status", "VmHWM:");
+}
+
+void reset_peak_rss() {
+  std::ofstream file("/proc/self/clear_refs");
+  file << 5;  // proc(5): resets the high-water mark
+}
+
+uint64_t available_memory_bytes() {
+  uint64_t available = kilobytes_field("/proc/meminfo", "MemAvailable:");
+  const uint64_t limit = number_in("/sys/fs/cgroup/memory.max");
+  const uint64_t used = number_in("/sys/fs/cgroup/memory.current");
+  if (limit != std::numeric_limits<uint64_t>::max() && used <= limit) available = std::min(available, limit - used);
+  return available;
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) return line.substr(std::min(line.size(), line.find(':') + 2));
+  }
+  return "unknown CPU";
+}
+
+}  // namespace pare

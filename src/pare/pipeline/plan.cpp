@@ -1,0 +1,300 @@
+#include "pare/pipeline/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+#include <thread>
+
+#include "pare/base/error.h"
+#include "pare/base/resources.h"
+#include "pare/base/units.h"
+#include "pare/pipeline/methods.h"
+
+namespace pare {
+namespace {
+
+constexpr int64_t kDefaultGroup = 128;
+
+struct LinearName {
+  std::string layer;  // without ".weight"
+  std::string kind;
+  int64_t block;
+};
+
+// A linear of a decoder block: "model.layers.3.mlp.down_proj.weight".
+std::optional<LinearName> as_linear(const ParameterInfo& parameter) {
+  static const std::regex pattern(R"((model\.layers\.(\d{1,6})\.(?:[a-z_]+\.)*([a-z_]+_proj))\.weight)");
+  std::smatch match;
+  if (parameter.shape.size() != 2 || !std::regex_match(parameter.name, match, pattern)) return std::nullopt;
+  return LinearName{match[1], match[3], std::stoll(match[2])};
+}
+
+// GGUF's own grids come in groups of 32; elsewhere 128 is the custom, smaller where it does not divide.
+int64_t choose_group(int64_t in, OutputFormat format) {
+  if (format == OutputFormat::gguf) return 32;
+  for (int64_t group = kDefaultGroup; group >= 16; group /= 2) {
+    if (in % group == 0) return group;
+  }
+  return in;
+}
+
+// Values that the model's own type keeps as they are stay in it; blocks of a GGUF become f16 (bf16 would lose three
+// more bits), vectors f32.
+Dtype dense_dtype(const WeightForm& source) {
+  if (source.kind == WeightForm::Kind::dense) return source.dtype;
+  return source.shape.size() == 1 ? Dtype::f32 : Dtype::f16;
+}
+
+WeightForm dense_form(const WeightForm& source) {
+  WeightForm form;
+  form.shape = source.shape;
+  form.dtype = dense_dtype(source);
+  return form;
+}
+
+void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, std::set<std::string>& notes) {
+  int64_t& group = layer.wish.group;
+  if (group == 0) {
+    group = choose_group(in, format);
+    if (group != kDefaultGroup) {
+      notes.insert("groups of " + std::to_string(group) + " for " + layer.kind +
+                   (format == OutputFormat::gguf
+                        ? ": what GGUF's blocks hold"
+                        : ": its " + std::to_string(in) + " inputs are not a multiple of 128"));
+    }
+  }
+  if (group == -1) group = in;
+  if (in % group != 0) {
+    throw UsageError(layer.name + ": group " + std::to_string(group) + " does not divide its " + std::to_string(in) +
+                     " inputs. Use --group " + std::to_string(choose_group(in, format)) +
+                     ", or leave --group out and Pare chooses for each layer");
+  }
+}
+
+LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const Recipe& recipe, OutputFormat format,
+                     std::set<std::string>& notes) {
+  LayerPlan layer;
+  layer.name = linear.layer;
+  layer.kind = linear.kind;
+  layer.block = linear.block;
+  layer.wish = recipe.wish_for(linear.layer);
+  const int64_t out = source.shape[0], in = source.shape[1];
+  const MethodInfo& method = method_named(layer.wish.method, layer.name);
+  WeightForm& form = layer.form;
+  form = dense_form(source);
+  if (layer.wish.bits > 0) {
+    if (!method.quantizes) {
+      throw UsageError(layer.name + ": " + method.name +
+                       " does not round; leave out the bits, or use sparsegpt, which prunes and rounds together");
+    }
+    resolve_group(layer, in, format, notes);
+    form.kind = WeightForm::Kind::grouped_ints;
+    form.bits = layer.wish.bits;
+    form.ternary = layer.wish.ternary;
+    form.symmetric = layer.wish.symmetric || layer.wish.ternary;
+    form.group = layer.wish.group;
+    form.scale_dtype = layer.wish.scale_dtype;
+  } else if (method.quantizes && !method.prunes) {
+    throw UsageError(layer.name + ": " + method.name + " needs to know how many bits: --bits 4");
+  }
+  if (layer.wish.sparsity) {
+    if (!method.prunes) {
+      throw UsageError(layer.name + ": " + method.name +
+                       " does not prune; use sparsegpt, wanda or magnitude for --sparsity");
+    }
+    const Pattern& pattern = *layer.wish.sparsity;
+    if (pattern.structured() && in % pattern.m != 0) {
+      throw UsageError(layer.name + ": " + pattern.text() + " needs inputs in multiples of " +
+                       std::to_string(pattern.m) + ", it has " + std::to_string(in) +
+                       ". Leave this layer out (method: none) or use an unstructured sparsity");
+    }
+    form.masked = true;
+    form.n = pattern.n;
+    form.m = pattern.m;
+    form.kept = kept_count(pattern, method.unit, out, in, layer.wish.block);
+  } else if (method.prunes && layer.wish.bits == 0) {
+    throw UsageError(layer.name + ": " + method.name + " needs to know how much: --sparsity 0.5 or --sparsity 2:4");
+  }
+  return layer;
+}
+
+void choose_format(Plan& plan, const Recipe& recipe) {
+  if (recipe.format) {
+    plan.format = parse_output_format(*recipe.format);
+    return;
+  }
+  const WishPatch& wish = recipe.wish;
+  bool quantizes = wish.bits.value_or(0) > 0;
+  for (const LayerOverride& layer : recipe.layers) quantizes = quantizes || layer.patch.bits.value_or(0) > 0;
+  plan.format = quantizes ? OutputFormat::compressed_tensors : OutputFormat::hf;
+}
+
+uint64_t f32_bytes(const WeightForm& form) {
+  return static_cast<uint64_t>(form.elements()) * sizeof(float);
+}
+
+// What the process holds beside the model: libtorch's code and tables, allocator slack (measured, SmolLM2 and 8B
+// shapes).
+constexpr uint64_t kProcessBytes = 260'000'000;
+// Activations of one batch of calibration windows inside a block, in f32 words per token: residual, norm, q, k, v,
+// attention, gate, up, product.
+constexpr int64_t kBatchTokens = 2048;
+// Copies of a [in, in] matrix alive while it is factored: the Hessian, the damped one, its factor, the inverse factor.
+constexpr uint64_t kFactorCopies = 4;
+// Copies of a layer's [out, in] weight while it is solved: original, working, permuted, result, codes.
+constexpr uint64_t kSolveCopies = 5;
+
+void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, const PlanOptions& options) {
+  MemoryPlan& memory = plan.memory;
+  std::map<int64_t, uint64_t> block_f32;
+  std::map<std::pair<int64_t, int64_t>, std::set<int64_t>> widths;  // of each block's Hessians
+  uint64_t largest_layer = 0, hessians = 0, largest_hessian = 0;
+  int64_t hidden = 0, widest = 0;
+  for (const LayerPlan& layer : plan.layers) {
+    const int64_t in = layer.form.shape[1];
+    block_f32[layer.block] += f32_bytes(layer.form);
+    largest_layer = std::max(largest_layer, f32_bytes(layer.form));
+    widest = std::max({widest, in, layer.form.shape[0]});
+    if (layer.kind == "q_proj") hidden = in;
+    const MethodInfo& method = method_named(layer.wish.method, layer.name);
+    if (method.need == CurvatureNeed::full) {
+      largest_hessian =
+          std::max(largest_hessian, static_cast<uint64_t>(in) * static_cast<uint64_t>(in) * sizeof(float));
+    }
+  }
+  if (hidden == 0) hidden = widest;
+  hessians = recipe.true_sequential ? largest_hessian
+                                    : largest_hessian + 3 * static_cast<uint64_t>(hidden * hidden) * sizeof(float);
+  uint64_t largest_block = 0;
+  for (const auto& [block, bytes] : block_f32) largest_block = std::max(largest_block, bytes);
+
+  uint64_t embedding = 0, vocabulary = 0;
+  for (const ParameterInfo& parameter : files.parameters()) {
+    if (parameter.name == "model.embed_tokens.weight" && parameter.shape.size() == 2) {
+      vocabulary = static_cast<uint64_t>(parameter.shape[0]);
+      embedding = vocabulary * static_cast<uint64_t>(parameter.shape[1]) * sizeof(float);
+    }
+  }
+  const auto tokens = static_cast<uint64_t>(plan.calibration_tokens);
+  // the residual stream and the input of the stage at hand
+  memory.activations_bytes = 2 * tokens * static_cast<uint64_t>(hidden) * sizeof(float);
+  memory.curvature_bytes = largest_hessian == 0 ? 0 : hessians + (kFactorCopies - 1) * largest_hessian;
+  memory.block_bytes = largest_block + kSolveCopies * largest_layer;
+  const uint64_t batch = static_cast<uint64_t>(kBatchTokens * (6 * hidden + 3 * widest)) * sizeof(float);
+  const uint64_t fixed = kProcessBytes + embedding + batch + memory.curvature_bytes + memory.block_bytes;
+  const auto evaluated = static_cast<uint64_t>(options.evaluation_tokens);
+  memory.evaluation_bytes = kProcessBytes + 2 * embedding + largest_block +
+                            3 * evaluated * static_cast<uint64_t>(hidden) * sizeof(float) +
+                            4 * 512 * vocabulary * sizeof(float);
+  memory.limit_bytes = options.memory_bytes != 0 ? options.memory_bytes : available_memory_bytes();
+  memory.spill_activations = fixed + memory.activations_bytes > memory.limit_bytes;
+  memory.peak_bytes =
+      std::max(fixed + (memory.spill_activations ? 0 : memory.activations_bytes), memory.evaluation_bytes);
+  if (memory.peak_bytes > memory.limit_bytes) {
+    throw ResourceError("memory: this run needs about " + format_bytes(memory.peak_bytes) + " (one block " +
+                        format_bytes(memory.block_bytes) + ", curvature " + format_bytes(memory.curvature_bytes) +
+                        ", the rest: process, embedding, one batch), " +
+                        (options.memory_bytes != 0 ? "--memory allows " : "this machine has ") +
+                        format_bytes(memory.limit_bytes) + ". Use --memory " +
+                        std::to_string(memory.peak_bytes / 1'000'000 + 1) +
+                        "MB or more; fewer --samples do not help here, activations are on disk already");
+  }
+}
+
+// Forward passes through the linears and half of X^T X, at a rate that two laptop cores reach; solving is in^2 (in +
+// out).
+void plan_time(Plan& plan, int threads) {
+  const double tokens = static_cast<double>(plan.calibration_tokens);
+  for (const LayerPlan& layer : plan.layers) {
+    const double out = static_cast<double>(layer.form.shape[0]), in = static_cast<double>(layer.form.shape[1]);
+    const bool full = method_named(layer.wish.method, layer.name).need == CurvatureNeed::full;
+    plan.flops += tokens * 2 * out * in;
+    const bool shares_input = layer.kind == "k_proj" || layer.kind == "v_proj" || layer.kind == "up_proj";
+    if (full && !shares_input) plan.flops += tokens * in * in + 2 * in * in * in;
+    if (full) plan.flops += 2 * out * in * in;
+  }
+  constexpr double kFlopsPerThread = 1e11;
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  plan.seconds = plan.flops / (kFlopsPerThread * (threads > 0 ? threads : static_cast<int>(cores)));
+}
+
+}  // namespace
+
+Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions& options) {
+  Plan plan;
+  choose_format(plan, recipe);
+  std::set<std::string> notes;
+  std::vector<std::string> linear_names;
+  ExportJob job;
+  job.source = &files;
+  job.format = plan.format;
+  uint64_t compressed_bytes = 0, compressed_elements = 0;
+  CurvatureNeed need = CurvatureNeed::none;
+  for (const ParameterInfo& parameter : files.parameters()) {
+    if (!parameter.readable) throw UnsupportedError(parameter.name + ": " + parameter.why_not);
+    const WeightForm& source = parameter.form;
+    const auto linear = as_linear(parameter);
+    WeightForm form =
+        plan.format == OutputFormat::gguf && why_not(source, plan.format).empty() ? source : dense_form(source);
+    std::string why = "not a linear of a block";
+    if (linear) {
+      linear_names.push_back(linear->layer);
+      LayerPlan layer = plan_layer(*linear, source, recipe, plan.format, notes);
+      if (layer.wish.method != "none") {
+        const std::string refusal = why_not(layer.form, plan.format);
+        if (!refusal.empty()) throw UsageError(layer.name + ": " + refusal);
+        layer.bytes_before = parameter.bytes;
+        layer.bytes_after = layer.form.bytes();
+        compressed_bytes += layer.bytes_after;
+        compressed_elements += static_cast<uint64_t>(layer.form.elements());
+        need = std::max(need, method_named(layer.wish.method, layer.name).need);
+        plan.blocks = std::max(plan.blocks, layer.block + 1);
+        job.parameters.push_back({parameter.name, layer.form, {}});
+        plan.layers.push_back(std::move(layer));
+        continue;
+      }
+      why = "the recipe says so";
+    } else if (parameter.name == "model.embed_tokens.weight") {
+      why = files.find("lm_head.weight") == nullptr
+                ? "embedding and head in one: below 8 bits it costs more than it saves"
+                : "a table, not a product";
+    } else if (parameter.name == "lm_head.weight") {
+      why = "the head: below 8 bits it costs more than it saves";
+    } else if (parameter.shape.size() == 1) {
+      why = "a vector";
+    }
+    job.parameters.push_back({parameter.name, form, {}});
+    plan.left_alone.push_back({parameter.name, why, form, form.bytes()});
+  }
+  const auto unmatched = recipe.unmatched(linear_names);
+  if (!unmatched.empty()) {
+    const std::string near = nearest_word(unmatched[0], linear_names);
+    throw UsageError("recipe: layers: \"" + unmatched[0] + "\" matches no layer" +
+                     (near.empty() ? "" : "; the nearest name is " + near) + ". `pare inspect --tensors` lists them");
+  }
+  if (plan.layers.empty()) throw UsageError("nothing to do: the recipe leaves every layer as it is");
+  for (const LayerPlan& layer : plan.layers) {
+    if (layer.form.masked && layer.form.kind == WeightForm::Kind::dense &&
+        plan.format != OutputFormat::compressed_tensors) {
+      notes.insert(
+          "zeros are stored as values in this format, so the file does not shrink; --format compressed-tensors stores "
+          "them as bits");
+      break;
+    }
+  }
+  plan.notes.assign(notes.begin(), notes.end());
+  plan.bits_per_weight = 8.0 * static_cast<double>(compressed_bytes) / static_cast<double>(compressed_elements);
+  plan.bytes_before = files.bytes();
+  plan.sizes = export_sizes(job);
+  plan.calibration_tokens = need == CurvatureNeed::none ? 0 : recipe.calibration.samples * recipe.calibration.length;
+  plan_memory(plan, files, recipe, options);
+  plan_time(plan, options.threads);
+  plan.disk_bytes =
+      plan.sizes.weight_bytes + compressed_bytes + (plan.memory.spill_activations ? plan.memory.activations_bytes : 0);
+  return plan;
+}
+
+}  // namespace pare

@@ -1,0 +1,41 @@
+// One block: gather curvature, solve its linears, move the hidden states on.
+//
+// True-sequential costs no forward pass more than one pass would: the block is walked in its stages (nn/decoder.h),
+// each stage's linears are solved as soon as their input is known, and the walk goes on with the compressed ones. Only
+// the wide input of the last stage is computed twice, since keeping it would double the memory.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pare/nn/decoder.h"
+#include "pare/pipeline/plan.h"
+#include "pare/pipeline/run/activation_store.h"
+#include "pare/quantize/problem.h"
+
+namespace pare {
+
+struct SolvedLayer {
+  const LayerPlan* plan;
+  Solution solution;
+  double seconds = 0;
+};
+
+struct BlockJob {
+  DecoderBlock* block;                             // its linears are replaced by the compressed ones
+  const DecoderBlock* original = nullptr;          // with `original_states`: for the shifted target
+  std::map<std::string, const LayerPlan*> layers;  // by name; linears that are not here stay as they are
+  bool true_sequential = true;
+  int scale_bits = 0;
+  std::function<void(const SolvedLayer&)> on_solved;
+};
+
+// `states`: the block's input by batch, replaced by its output. Empty: data-free methods only, nothing is moved on.
+void solve_block(const BlockJob& job, ActivationStore& states, ActivationStore* original_states);
+
+// The same for a block whose linears are compressed already.
+void forward_block(const DecoderBlock& block, ActivationStore& states);
+
+}  // namespace pare

@@ -1,0 +1,177 @@
+#include "pare/pipeline/run/calibration.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <span>
+
+#include "pare/base/error.h"
+#include "pare/base/fingerprint.h"
+#include "pare/base/log.h"
+#include "pare/base/random.h"
+#include "pare/base/units.h"
+#include "pare/io/output_folder.h"
+#include "pare/io/safetensors.h"
+#include "pare/io/safetensors_writer.h"
+#include "pare/nn/generate.h"
+#include "pare/pipeline/progress.h"
+#include "pare/text/windows.h"
+
+namespace pare {
+namespace {
+
+namespace fs = std::filesystem;
+using Windows = std::vector<std::vector<int32_t>>;
+
+std::string fingerprint_of(const Windows& calibration, const Windows& evaluation) {
+  Fingerprint fingerprint;
+  for (const Windows* windows : {&calibration, &evaluation}) {
+    for (const auto& window : *windows) fingerprint.add(std::as_bytes(std::span(window)));
+    fingerprint.add("end");
+  }
+  return fingerprint.hex();
+}
+
+CalibrationTokens from_files(const Recipe& recipe, const EvaluationWish& evaluation, const Tokenizer& tokenizer) {
+  const CalibrationWish& wish = recipe.calibration;
+  CalibrationTokens result;
+  const auto tokens = tokenizer.encode(read_text_files(wish.files), false);
+  const auto count = static_cast<int64_t>(tokens.size());
+  for (const fs::path& file : wish.files) result.source += (result.source.empty() ? "" : ", ") + file.string();
+  result.source += " (" + std::to_string(count) + " tokens)";
+  const int64_t kept = std::min(evaluation.tokens, count / 8);
+  const std::span all(tokens);
+  const auto part = [&](int64_t from, int64_t size) {
+    return all.subspan(static_cast<size_t>(from), static_cast<size_t>(size));
+  };
+  if (wish.samples > 0)
+    result.calibration = sample_windows(part(0, count - kept), wish.samples, wish.length, recipe.seed);
+  const int64_t length = std::min(evaluation.length, kept);
+  if (length >= 2) result.evaluation = evaluation_windows(part(count - kept, kept), length);
+  const auto got = static_cast<int64_t>(result.calibration.size());
+  if (got < wish.samples) {
+    result.warnings.push_back("calibration: the text holds " + std::to_string(got) + " windows of " +
+                              std::to_string(wish.length) + " tokens, " + std::to_string(wish.samples) +
+                              " were asked for; give more text or fewer --samples");
+  }
+  return result;
+}
+
+fs::path cache_folder() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return fs::path(value == nullptr ? "" : value);
+  };
+  if (const fs::path own = variable("PARE_CACHE"); !own.empty()) return own;
+  if (const fs::path shared = variable("XDG_CACHE_HOME"); !shared.empty()) return shared / "pare";
+  if (const fs::path home = variable("HOME"); !home.empty()) return home / ".cache" / "pare";
+  return fs::temp_directory_path() / "pare-cache";
+}
+
+Windows read_cached(const fs::path& path, int64_t samples, int64_t length) {
+  try {
+    const auto file = SafetensorsFile::open(path);
+    const TensorInfo* tokens = file.find("tokens");
+    if (tokens == nullptr || tokens->dtype != Dtype::i32 || tokens->shape != std::vector<int64_t>{samples, length})
+      return {};
+    Windows windows(static_cast<size_t>(samples), std::vector<int32_t>(static_cast<size_t>(length)));
+    const std::byte* bytes = file.bytes(*tokens).data();
+    for (auto& window : windows) {
+      std::memcpy(window.data(), bytes, window.size() * sizeof(int32_t));
+      bytes += window.size() * sizeof(int32_t);
+    }
+    return windows;
+  } catch (const Error&) {
+    return {};  // a damaged cache is made anew
+  }
+}
+
+void write_cached(const fs::path& path, const Windows& windows) {
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  try {
+    const fs::path partial = path.string() + ".partial";
+    const auto length = static_cast<int64_t>(windows.front().size());
+    SafetensorsWriter writer(partial, {{"tokens", Dtype::i32, {static_cast<int64_t>(windows.size()), length}}});
+    std::vector<int32_t> all;
+    for (const auto& window : windows) all.insert(all.end(), window.begin(), window.end());
+    writer.write("tokens", std::as_bytes(std::span(all)));
+    writer.finish();
+    fs::rename(partial, path);
+  } catch (const std::exception& reason) {
+    log_line(Level::warning, std::string("the model's own text is not cached: ") + reason.what());
+  }
+}
+
+Windows write_text(const Decoder& decoder, const Tokenizer& tokenizer, int64_t samples, int64_t length, uint64_t seed) {
+  const CounterRandom first(seed, "first token of own text");
+  Windows prompts;
+  for (int64_t i = 0; i < samples; ++i) {
+    auto& prompt = prompts.emplace_back();
+    if (tokenizer.bos()) prompt.push_back(*tokenizer.bos());
+    int32_t token;
+    uint64_t draw = 0;
+    do {
+      token = static_cast<int32_t>(
+          first.below(static_cast<uint64_t>(i) * 1000 + draw++, static_cast<uint64_t>(tokenizer.vocab_size())));
+    } while (tokenizer.is_special(token) && draw < 1000);
+    prompt.push_back(token);
+  }
+  GenerateOptions options;
+  options.seed = seed;
+  options.temperature = 1.0;
+  options.stop_at_end = false;
+  Progress progress("the model writes its calibration text", length);
+  options.on_token = [&](int64_t done) { progress.update(done, ""); };
+  return generate(decoder, prompts, length, options);
+}
+
+CalibrationTokens from_the_model(const Recipe& recipe, const EvaluationWish& evaluation, const ModelFiles& files,
+                                 const Decoder& decoder, const Tokenizer& tokenizer, uint64_t memory_limit_bytes) {
+  const CalibrationWish& wish = recipe.calibration;
+  const int64_t extra = evaluation.tokens / wish.length;
+  const int64_t samples = wish.samples + extra;
+  const std::string key = Fingerprint()
+                              .add(files.fingerprint())
+                              .add("own text 1 " + std::to_string(recipe.seed) + " " + std::to_string(samples) + " " +
+                                   std::to_string(wish.length))
+                              .hex();
+  const fs::path cached = cache_folder() / ("own-text-" + key + ".safetensors");
+  CalibrationTokens result;
+  result.source = "written by the model itself";
+  Windows windows = read_cached(cached, samples, wish.length);
+  if (windows.empty()) {
+    uint64_t whole = 0;
+    for (const ParameterInfo& parameter : files.parameters()) {
+      uint64_t elements = 1;
+      for (int64_t dim : parameter.shape) elements *= static_cast<uint64_t>(dim);
+      whole += elements * sizeof(float);
+    }
+    if (whole > memory_limit_bytes) {
+      throw ResourceError(
+          "calibration: without --calib the model writes its own text, for which all of it must be in memory (" +
+          format_bytes(whole) + ", limit " + format_bytes(memory_limit_bytes) +
+          "). Give text of the kind that the model will see: --calib FILE");
+    }
+    windows = write_text(decoder, tokenizer, samples, wish.length, recipe.seed);
+    write_cached(cached, windows);
+  }
+  result.evaluation.assign(windows.begin() + wish.samples, windows.end());
+  windows.resize(static_cast<size_t>(wish.samples));
+  result.calibration = std::move(windows);
+  return result;
+}
+
+}  // namespace
+
+CalibrationTokens calibration_tokens(const Recipe& recipe, const EvaluationWish& evaluation, const ModelFiles& files,
+                                     const Decoder& decoder, const Tokenizer& tokenizer, uint64_t memory_limit_bytes) {
+  CalibrationTokens result = recipe.calibration.files.empty()
+                                 ? from_the_model(recipe, evaluation, files, decoder, tokenizer, memory_limit_bytes)
+                                 : from_files(recipe, evaluation, tokenizer);
+  result.fingerprint = fingerprint_of(result.calibration, result.evaluation);
+  return result;
+}
+
+}  // namespace pare

@@ -1,0 +1,32 @@
+// The main job: a model in, a smaller checked model out.
+//
+//   plan -> calibration tokens -> evaluate -> each block: curvature, solve, journal -> write -> read back -> evaluate
+//   -> report -> the output folder appears
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "pare/base/error.h"
+#include "pare/pipeline/recipe.h"
+#include "pare/pipeline/run/calibration.h"
+
+namespace pare {
+
+struct CompressOptions {
+  std::filesystem::path model, out;
+  Recipe recipe;
+  std::string command;        // for the report, and to go on after a stop
+  uint64_t memory_bytes = 0;  // 0: what the machine has to spare
+  int threads = 0;            // 0: all
+  EvaluationWish evaluation;
+  std::filesystem::path evaluation_text;  // empty: kept apart from the calibration text
+  double max_kl = 1.0;                    // nats a token; past it the goal is missed
+  bool json = false;                      // the report on stdout
+};
+
+// Exit::ok, or Exit::goal_missed with the result kept.
+Exit compress(const CompressOptions& options);
+
+}  // namespace pare

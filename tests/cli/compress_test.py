@@ -1,0 +1,221 @@
+"""pare compress from the outside: what it writes, what it promises, what it refuses."""
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import unittest
+
+from support import PARE, PareTest, make_text, read_safetensors_header, run, weight_hashes
+
+
+class Compress(PareTest):
+    def compress(self, out, *options, check=0, model=None):
+        return run("compress", model or self.model, "-o", out, *options, *self.calibration(), check=check)
+
+    def test_every_method_and_format_that_go_together(self):
+        for options in (["--bits", 4, "--group", 32], ["--bits", 3, "--group", 32, "--asym"], ["--method", "rtn", "--bits", 8],
+                        ["--bits", "ternary", "--group", 32], ["--bits", 4, "--group", 32, "--format", "gptq"],
+                        ["--bits", 4, "--format", "gguf"], ["--bits", 4, "--asym", "--format", "gguf"], ["--bits", 8, "--format", "gguf"],
+                        ["--bits", 4, "--group", 32, "--format", "hf"], ["--sparsity", 0.5], ["--sparsity", "2:4"],
+                        ["--sparsity", "4:8", "--method", "wanda"], ["--sparsity", 0.5, "--method", "magnitude"],
+                        ["--sparsity", "2:4", "--format", "compressed-tensors"], ["--sparsity", 0.5, "--format", "compressed-tensors"],
+                        ["--sparsity", "2:4", "--bits", 4, "--group", 32], ["--bits", 4, "--group", 32, "--one-pass"]):
+            with self.subTest(options=options):
+                out = self.fresh("out")
+                self.compress(out, *options, "--max-kl", 100)
+                report = json.loads((out / "report.json").read_text())
+                written = sum(p.stat().st_size for p in out.iterdir() if p.suffix in (".safetensors", ".gguf"))
+                self.assertEqual(report["result"]["bytes"], written, "the size was promised to the byte")
+                self.assertEqual(len(report["layers"]), 21)
+                self.assertTrue((out / "report.html").stat().st_size > 1000)
+                self.assertTrue((out / "recipe.yaml").exists())
+                model = next((p for p in out.iterdir() if p.suffix == ".gguf"), out)
+                figures = json.loads(run("eval", model, "--against", self.model, "--text", self.text, "--length", 64, "--tokens", 512, "--json").stdout)
+                for key in ("perplexity", "perplexity_stderr", "tokens", "length", "kl", "top1"):
+                    self.assertIn(key, figures)
+                run("inspect", model, "--json")
+
+    def test_same_bytes_on_one_and_two_threads_and_twice(self):
+        results = []
+        for threads in (1, 2, 2):
+            out = self.fresh("out")
+            self.compress(out, "--bits", 4, "--group", 32, "--threads", threads)
+            results.append(weight_hashes(out))
+        self.assertEqual(results[0], results[1])
+        self.assertEqual(results[1], results[2])
+
+    def test_spilled_activations_change_no_byte(self):
+        first, second = self.fresh("a"), self.fresh("b")
+        self.compress(first, "--bits", 4, "--group", 32)
+        plan = json.loads(run("compress", self.model, "--dry-run", "--json", "--bits", 4, "--group", 32, *self.calibration()).stdout)
+        self.compress(second, "--bits", 4, "--group", 32, "--memory", str(plan["peak_bytes"] - 1000))
+        self.assertEqual(weight_hashes(first), weight_hashes(second))
+
+    def test_the_recipe_in_the_output_makes_the_same_bytes_again(self):
+        first, second = self.fresh("a"), self.fresh("b")
+        self.compress(first, "--bits", 3, "--group", 32, "--asym", "--seed", 7)
+        run("compress", self.model, "-o", second, "--recipe", first / "recipe.yaml", "--eval-tokens", 256, "--eval-length", 64)
+        self.assertEqual(weight_hashes(first), weight_hashes(second))
+
+    def test_without_calib_the_model_writes_its_own_text(self):
+        out = self.fresh("out")
+        run("compress", self.model, "-o", out, "--bits", 4, "--group", 32, "--samples", 4, "--length", 32, "--eval-tokens", 128)
+        report = json.loads((out / "report.json").read_text())
+        self.assertIn("model itself", report["calibration"]["source"])
+
+    def test_dry_run_writes_nothing_and_needs_no_torch(self):
+        out = self.fresh("out")
+        result = run("compress", self.model, "-o", out, "--dry-run", "--bits", 4, *self.calibration())
+        self.assertIn("exactly", result.stdout)
+        self.assertFalse(out.exists())
+
+    def test_ctrl_c_keeps_the_journal_and_prints_the_line_to_go_on(self):
+        out = self.fresh("out")
+        words = [PARE, "compress", str(self.model), "-o", str(out), "--bits", "4", "--group", "32", *map(str, self.calibration())]
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        for line in process.stderr:
+            if "layers.0" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        code = process.wait()
+        if code == 0:
+            self.skipTest("finished before the signal came")
+        self.assertEqual(code, 130, rest)
+        self.assertIn("compress", rest)
+        self.assertFalse(out.exists())
+        run(*words[1:])
+        self.assertTrue(out.exists())
+
+    def test_quality_past_the_bound_is_exit_6_with_the_result_kept(self):
+        out = self.fresh("out")
+        self.compress(out, "--bits", 2, "--group", 64, "--max-kl", 1e-9, check=6)
+        self.assertFalse(json.loads((out / "report.json").read_text())["goal"]["met"])
+
+
+class BadInput(PareTest):
+    def refused(self, code, *texts, model=None, options=("--bits", 4, "--group", 32), calibration=None, out=None):
+        out = out or self.fresh("out")
+        before = set(out.parent.iterdir())
+        result = run("compress", model or self.model, "-o", out, *options, *(calibration or self.calibration()), check=code)
+        for text in texts:
+            self.assertIn(text, result.stderr)
+        left = {p.name for p in set(out.parent.iterdir()) - before if not p.name.endswith(".journal")}
+        self.assertEqual(left, set(), "something was left half-written")
+        return result
+
+    def copy_model(self):
+        copy = self.fresh("model")
+        shutil.copytree(self.model, copy)
+        return copy
+
+    def test_truncated_weights(self):
+        model = self.copy_model()
+        path = model / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+        self.refused(3, "model.safetensors", model=model)
+
+    def test_missing_shard_and_missing_index(self):
+        model = self.copy_model()
+        os.rename(model / "model.safetensors", model / "model-00001-of-00002.safetensors")
+        _, header = read_safetensors_header(model / "model-00001-of-00002.safetensors")
+        names = [name for name in header if name != "__metadata__"]
+        weight_map = {name: "model-00001-of-00002.safetensors" for name in names}
+        weight_map["model.extra.weight"] = "model-00002-of-00002.safetensors"
+        (model / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+        self.refused(3, "model-00002-of-00002.safetensors", model=model)
+        (model / "model.safetensors.index.json").unlink()
+        self.refused(3, "index", model=model)
+
+    def plant(self, model, tensor, bits):
+        path = model / "model.safetensors"
+        data = bytearray(path.read_bytes())
+        begin, header = read_safetensors_header(path)
+        at = begin + header[tensor]["data_offsets"][0] + 2 * 5
+        data[at:at + 2] = struct.pack("<H", bits)
+        path.write_bytes(data)
+
+    def test_nan_in_a_weight_is_named(self):
+        model = self.copy_model()
+        self.plant(model, "model.layers.1.mlp.up_proj.weight", 0x7FC0)
+        self.refused(3, "model.layers.1.mlp.up_proj", model=model)
+
+    def test_infinity_in_an_activation_is_named(self):
+        model = self.copy_model()
+        self.plant(model, "model.layers.1.input_layernorm.weight", 0x7F7F)  # 3.4e38: finite, its products are not
+        self.refused(3, "model.layers.1.self_attn.q_proj", "channel 5", model=model)
+
+    def test_group_that_does_not_divide(self):
+        self.refused(2, "group 48 does not divide", "--group", options=("--bits", 4, "--group", 48))
+
+    def test_unknown_architecture(self):
+        model = self.copy_model()
+        config = json.loads((model / "config.json").read_text())
+        config["model_type"] = "mamba9"
+        (model / "config.json").write_text(json.dumps(config))
+        self.refused(4, "mamba9", model=model)
+
+    def test_unknown_recipe_key_gets_the_nearest(self):
+        recipe = self.fresh("recipe.yaml")
+        recipe.write_text("bits: 4\ngruop: 32\n")
+        self.refused(2, "gruop", "group", options=("--recipe", recipe))
+
+    def test_empty_missing_and_tiny_calibration_text(self):
+        empty = self.fresh("empty.txt")
+        empty.write_text("")
+        self.refused(3, "empty.txt", calibration=["--calib", empty])
+        tiny = self.fresh("tiny.txt")
+        tiny.write_text("too short")
+        self.refused(3, "tokens", calibration=["--calib", tiny])
+        self.refused(3, "nowhere.txt", calibration=["--calib", self.root / "nowhere.txt"])
+
+    def test_all_equal_tokens_make_a_singular_hessian_and_still_a_model(self):
+        same = self.fresh("same.txt")
+        same.write_text("a" * 5000)
+        out = self.fresh("out")
+        run("compress", self.model, "-o", out, "--bits", 4, "--group", 32, "--calib", same, "--samples", 8, "--length", 64, "--max-kl", 100)
+        report = json.loads((out / "report.json").read_text())
+        self.assertTrue(all(layer["damp"] > 0 for layer in report["layers"]))
+
+    def test_existing_output_and_output_over_input(self):
+        existing = self.fresh("existing")
+        existing.mkdir()
+        (existing / "keep.txt").write_text("mine")
+        self.refused(2, "existing", out=existing)
+        self.assertEqual((existing / "keep.txt").read_text(), "mine")
+        self.refused(2, "model", out=self.model)
+        self.refused(2, out=self.model / "inside")
+
+    def test_unwritable_output(self):
+        self.refused(5, out=pathlib.Path("/sys/pare-out"))  # not even root writes there
+
+    def test_memory_too_small_says_what_would_do(self):
+        self.refused(5, "--memory", options=("--bits", 4, "--group", 32, "--memory", "10MB"))
+
+    def test_disk_full_is_provoked(self):
+        out = self.fresh("out")
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+        result = run("compress", self.model, "-o", out, "--bits", 4, "--group", 32, *self.calibration(), check=5, preexec_fn=limit)
+        self.assertIn("pare:", result.stderr)
+        self.assertFalse(out.exists())
+
+    def test_pickled_weights_are_refused_with_the_way_out(self):
+        model = self.copy_model()
+        os.rename(model / "model.safetensors", model / "pytorch_model.bin")
+        self.refused(4, "safetensors", model=model)
+
+    def test_wrong_usage_is_exit_2(self):
+        for words in (["compress"], ["compress", self.model, "--bits", "17"], ["compress", self.model], ["compress", self.model, "-o", self.fresh("o"), "--method", "gtpq", "--bits", 4], ["frobnicate"]):
+            run(*words, check=2)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,45 @@
+"""kill -9 at random moments, then the same command: the same bytes as an undisturbed run. KILLS says how many."""
+import os
+import random
+import subprocess
+import time
+import unittest
+
+from support import PARE, PareTest, run, weight_hashes
+
+
+class Kill(PareTest):
+    def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(self):
+        kills = int(os.environ.get("KILLS", "20"))
+        options = ["--bits", 3, "--group", 32, *self.calibration()]
+        calm = self.fresh("calm")
+        started = time.time()
+        run("compress", self.model, "-o", calm, *options)
+        whole = time.time() - started
+        expected = weight_hashes(calm)
+        seed = random.randrange(1 << 30)
+        rng = random.Random(seed)
+        done, finished_early = 0, 0
+        while done < kills:
+            out = self.fresh("out")
+            words = [PARE, "compress", str(self.model), "-o", str(out), *map(str, options)]
+            # several kills of one run, as a bad night has them
+            for _ in range(min(rng.randint(1, 4), kills - done)):
+                process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+                time.sleep(rng.uniform(0.0, whole * 1.1))
+                process.kill()
+                if process.wait() == 0:
+                    finished_early += 1
+                    break
+                done += 1
+            if not out.exists():
+                run(*words[1:])
+            self.assertEqual(weight_hashes(out), expected, f"seed {seed}")
+            self.assertFalse((out.parent / (out.name + ".journal")).exists())
+            leftovers = [p.name for p in out.parent.iterdir() if p.name.startswith(out.name + ".partial")]
+            self.assertEqual(leftovers, [], "partial folders of killed runs are cleared")
+        print(f"{done} kills, {finished_early} runs finished before theirs, all with the same bytes (seed {seed})")
+
+
+if __name__ == "__main__":
+    unittest.main()
