@@ -43,6 +43,7 @@ test-long: build
 	@KILLS=200 ctest --test-dir build/release -R 'cli/kill' --output-on-failure --timeout 20000
 
 test-peers: build
+	@test -f tests/peers/load_outputs.py || { echo 'test-peers: the comparing script is not written yet (tests/peers/load_outputs.py)' >&2; exit 1; }
 	@setup/wheels.sh model
 	@setup/venv.sh peers
 	@build/venvs/peers/bin/python tests/peers/load_outputs.py --pare ./pare --model $(DEMO_MODEL) --work build/peers

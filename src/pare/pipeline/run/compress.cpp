@@ -181,11 +181,12 @@ void Run::solve_blocks(Journal& journal) {
   phases_.begin("compress");
   const fs::path spill = plan_.memory.spill_activations ? journal.folder() : fs::path();
   ActivationStore states(spill), originals(spill);
+  const int64_t blocks = decoder_->config().layers;
+  if (journal.blocks_done() >= blocks) return;  // killed while writing: nothing is left to solve
   load_states(states);
   bool shifted = false;
   for (const LayerPlan& layer : plan_.layers) shifted = shifted || layer.wish.shift != 0;
   if (shifted) load_states(originals);
-  const int64_t blocks = decoder_->config().layers;
   if (journal.blocks_done() > 0) {
     log_line(Level::info,
              "going on after block " + std::to_string(journal.blocks_done()) + " of " + std::to_string(blocks));
@@ -194,8 +195,7 @@ void Run::solve_blocks(Journal& journal) {
   for (int64_t index = 0; index < blocks; ++index) {
     stop_if_interrupted();
     const bool done = index < journal.blocks_done();
-    const bool move_on = states.batches() > 0 && index + 1 < blocks;
-    if (done && !move_on) continue;
+    if (done && states.batches() == 0) continue;
     DecoderBlock block = decoder_->block(index);
     if (!done) {
       solve_one(journal, block, states, shifted ? &originals : nullptr, progress);
