@@ -1,11 +1,13 @@
 #include "pare/pipeline/plan.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <regex>
+#include <optional>
 #include <set>
+#include <string_view>
 #include <thread>
 
 #include "pare/base/error.h"
@@ -26,10 +28,15 @@ struct LinearName {
 
 // A linear of a decoder block: "model.layers.3.mlp.down_proj.weight".
 std::optional<LinearName> as_linear(const ParameterInfo& parameter) {
-  static const std::regex pattern(R"((model\.layers\.(\d{1,6})\.(?:[a-z_]+\.)*([a-z_]+_proj))\.weight)");
-  std::smatch match;
-  if (parameter.shape.size() != 2 || !std::regex_match(parameter.name, match, pattern)) return std::nullopt;
-  return LinearName{match[1], match[3], std::stoll(match[2])};
+  constexpr std::string_view kPrefix = "model.layers.", kSuffix = ".weight";
+  const std::string& name = parameter.name;
+  if (parameter.shape.size() != 2 || !name.starts_with(kPrefix) || !name.ends_with("_proj.weight")) return std::nullopt;
+  int64_t block = 0;
+  const char* end = name.data() + name.size();
+  const auto [after, error] = std::from_chars(name.data() + kPrefix.size(), end, block);
+  if (error != std::errc{} || after == end || *after != '.' || block < 0) return std::nullopt;
+  const std::string layer = name.substr(0, name.size() - kSuffix.size());
+  return LinearName{layer, layer.substr(layer.rfind('.') + 1), block};
 }
 
 // GGUF's own grids come in groups of 32; elsewhere 128 is the custom, smaller where it does not divide.
