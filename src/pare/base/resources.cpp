@@ -1,5 +1,7 @@
 #include "pare/base/resources.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -47,6 +49,14 @@ uint64_t available_memory_bytes() {
   const uint64_t used = number_in("/sys/fs/cgroup/memory.current");
   if (limit != std::numeric_limits<uint64_t>::max() && used <= limit) available = std::min(available, limit - used);
   return available;
+}
+
+void keep_heap_compact() {
+#if defined(__GLIBC__)
+  mallopt(M_ARENA_MAX, 2);
+  mallopt(M_MMAP_THRESHOLD, 8 << 20);  // a set threshold no longer grows by itself
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+#endif
 }
 
 std::string cpu_name() {

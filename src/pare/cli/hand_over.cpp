@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -27,6 +28,9 @@ void hand_over(const std::filesystem::path& program, char** argv, const char* co
                            ", which is not there: this is a build with PARE_TORCH=OFF, or the two programs were moved "
                            "apart. Build with PARE_TORCH=ON and keep both in one folder.");
   }
+  // A thread that waits for others looks for a few microseconds and then sleeps. By default it looks for milliseconds,
+  // and where another program wants the core too, all threads wait for the one that was put aside.
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) setenv("GOMP_SPINCOUNT", "20000", /*overwrite=*/0);
   execv(program.c_str(), argv);
   throw ResourceError(program.string() + ": cannot be started: " + std::strerror(errno));
 }

@@ -13,10 +13,10 @@ namespace pare {
 namespace {
 
 // Tiles of H that one task computes. Of n tiles a side (n+1)/2n of the full product is done; below 96 columns the
-// product slows down, above 512 nothing is gained.
+// product slows down, above 480 nothing is gained. A multiple of 96 is whole panels of the product both ways.
 int64_t tile_size(int64_t in) {
   const int64_t sixth = (in + 5) / 6;
-  return std::clamp<int64_t>((sixth + 31) / 32 * 32, 96, 512);
+  return std::clamp<int64_t>((sixth + 95) / 96 * 96, 96, 480);
 }
 
 struct Tile {
@@ -62,6 +62,7 @@ struct HessianAccumulator::State {
   at::Tensor chunk, original;  // [kChunkTokens, in] f32; `original` only when the cross product is asked for
   at::Tensor lower, cross;     // [in, in] f32, sums of products
   at::Tensor sum, sum_sq;      // [in] f64
+  std::unique_ptr<PackedColumns> packed, packed_original;
 
   void add_statistics(const at::Tensor& rows, const std::string& where) {
     const int64_t count = rows.size(0);
@@ -87,28 +88,38 @@ struct HessianAccumulator::State {
 
   void flush() {
     if (filled == 0) return;
-    if (!lower.defined()) lower = at::zeros({in, in}, at::kFloat);
-    const auto tiles = tiles_of(in, true);
-    parallel_tasks(static_cast<int64_t>(tiles.size()), [&](int64_t i) {
-      const Tile& tile = tiles[static_cast<size_t>(i)];
-      add_tile(lower, tile, chunk, chunk);
-    });
-    if (original.defined()) {
-      if (!cross.defined()) cross = at::zeros({in, in}, at::kFloat);
-      const auto all = tiles_of(in, false);
-      parallel_tasks(static_cast<int64_t>(all.size()), [&](int64_t i) {
-        const Tile& tile = all[static_cast<size_t>(i)];
-        add_tile(cross, tile, original, chunk);
-      });
+    if (!lower.defined()) {
+      lower = at::zeros({in, in}, at::kFloat);
+      packed = std::make_unique<PackedColumns>(in);
+    }
+    if (original.defined() && !cross.defined()) {
+      cross = at::zeros({in, in}, at::kFloat);
+      packed_original = std::make_unique<PackedColumns>(in);
+    }
+    const std::vector<Tile> below = tiles_of(in, true), all = tiles_of(in, false);
+    for (int64_t first = 0; first < filled; first += kProductBlock) {
+      const int64_t count = std::min(kProductBlock, filled - first);
+      pack(*packed, chunk, first, count);
+      if (original.defined()) pack(*packed_original, original, first, count);
+      add_tiles(lower, below, *packed);
+      if (original.defined()) add_tiles(cross, all, *packed_original);
     }
     filled = 0;
   }
 
-  // sums[tile] += left^T right over the filled rows.
-  void add_tile(const at::Tensor& sums, const Tile& tile, const at::Tensor& left, const at::Tensor& right) const {
-    add_product<float>(sums.data_ptr<float>() + tile.row * in + tile.col, in, tile.row_count, tile.col_count, filled,
-                       transposed(left.data_ptr<float>() + tile.row, in),
-                       row_major(right.data_ptr<float>() + tile.col, in), 1.0f, Summation::blocks);
+  void pack(PackedColumns& into, const at::Tensor& rows, int64_t first, int64_t count) const {
+    into.begin(rows.const_data_ptr<float>() + first * in, in, count);
+    constexpr int64_t kStep = PackedColumns::kStep;
+    parallel_tasks((in + kStep - 1) / kStep, [&](int64_t i) { into.pack(i * kStep, std::min(kStep, in - i * kStep)); });
+  }
+
+  // sums += left^T (the chunk's tokens at hand)
+  void add_tiles(const at::Tensor& sums, const std::vector<Tile>& tiles, const PackedColumns& left) const {
+    float* c = sums.data_ptr<float>();
+    parallel_tasks(static_cast<int64_t>(tiles.size()), [&](int64_t i) {
+      const Tile& t = tiles[static_cast<size_t>(i)];
+      PackedColumns::add_tile(left, *packed, c + t.row * in + t.col, in, t.row, t.row_count, t.col, t.col_count);
+    });
   }
 
   at::Tensor as_rows(const at::Tensor& activations) const {
@@ -167,6 +178,8 @@ LayerHessian HessianAccumulator::finish() {
   if (s.keep == Keep::full) {
     s.flush();
     s.chunk = s.original = at::Tensor();
+    s.packed.reset();
+    s.packed_original.reset();
     result.h = s.lower.defined() ? s.lower : at::zeros({s.in, s.in}, at::kFloat);
     const double factor = s.tokens > 0 ? 2.0 / static_cast<double>(s.tokens) : 1.0;
     const auto tiles = tiles_of(s.in, true);

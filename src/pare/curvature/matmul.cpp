@@ -5,6 +5,8 @@
 #include <memory>
 #include <new>
 
+#include "pare/base/error.h"
+
 namespace pare {
 
 namespace {
@@ -28,7 +30,7 @@ struct Aligned {
 
 // dst[panel][p][i]: `Width` rows of src a panel, zeros after the last one. src(i, p) = data[i * outer + p * inner].
 template <typename T, int Width>
-void pack(const T* data, int64_t outer, int64_t inner, int64_t count, int64_t k, T sign, T* dst) {
+PARE_INLINE void pack(const T* data, int64_t outer, int64_t inner, int64_t count, int64_t k, T sign, T* dst) {
   for (int64_t first = 0; first < count; first += Width, dst += k * Width) {
     const int64_t filled = std::min<int64_t>(Width, count - first);
     const T* src = data + first * outer;
@@ -125,34 +127,81 @@ PARE_INLINE void all_panels(int64_t m, int64_t n, int64_t k, const T* a, const T
   }
 }
 
-template <typename T, bool Chain>
-PARE_TARGET_AVX512 void panels_avx512(int64_t m, int64_t n, int64_t k, const T* a, const T* b, T* c, int64_t stride) {
-  all_panels<T, 64, 12, Chain>(m, n, k, a, b, c, stride);
-}
-template <typename T, bool Chain>
-PARE_TARGET_AVX2 void panels_avx2(int64_t m, int64_t n, int64_t k, const T* a, const T* b, T* c, int64_t stride) {
-  all_panels<T, 32, 6, Chain>(m, n, k, a, b, c, stride);
-}
-template <typename T, bool Chain>
-void panels_baseline(int64_t m, int64_t n, int64_t k, const T* a, const T* b, T* c, int64_t stride) {
-  all_panels<T, 16, 4, Chain>(m, n, k, a, b, c, stride);
-}
-
-template <typename T, bool Chain>
-auto panels_for(simd::Level level) {
-  switch (level) {
-    case simd::Level::avx512:
-      return panels_avx512<T, Chain>;
-    case simd::Level::avx2:
-      return panels_avx2<T, Chain>;
-    case simd::Level::baseline:
-      break;
+// Work(level constants): a kernel's body, compiled for each level.
+struct PackColumns {
+  const float* x;
+  int64_t stride, tokens, count;
+  float *left, *right;
+  template <int Bytes, int Rows>
+  PARE_INLINE void run() const {
+    pack<float, kPanelRows>(x, 1, stride, count, tokens, 1.0f, left);
+    pack<float, kPanelCols<float>>(x, 1, stride, count, tokens, 1.0f, right);
   }
-  return panels_baseline<T, Chain>;
-}
+};
+struct AddTile {
+  const float *left, *right;
+  float* c;
+  int64_t c_stride, rows, cols, tokens;
+  template <int Bytes, int Rows>
+  PARE_INLINE void run() const {
+    all_panels<float, Bytes, Rows, false>(rows, cols, tokens, left, right, c, c_stride);
+  }
+};
 
 int64_t rounded_up(int64_t value, int64_t step) {
   return (value + step - 1) / step * step;
+}
+
+template <typename T>
+struct Product {
+  T* c;
+  int64_t c_stride, m, n, k;
+  Strided<T> a, b;
+  T sign;
+  T *a_packed, *b_packed;
+};
+
+template <typename T, bool Chain>
+struct WholeProduct : Product<T> {
+  template <int Bytes, int Rows>
+  PARE_INLINE void run() const {
+    const Product<T>& x = *this;
+    for (int64_t j = 0; j < x.n; j += kColsAtOnce) {
+      const int64_t cols = std::min(kColsAtOnce, x.n - j);
+      for (int64_t p = 0; p < x.k; p += kProductBlock) {
+        const int64_t some = std::min(kProductBlock, x.k - p);
+        pack<T, kPanelCols<T>>(x.b.data + p * x.b.row_stride + j * x.b.col_stride, x.b.col_stride, x.b.row_stride, cols,
+                               some, T{1}, x.b_packed);
+        for (int64_t i = 0; i < x.m; i += kRowsAtOnce) {
+          const int64_t rows = std::min(kRowsAtOnce, x.m - i);
+          pack<T, kPanelRows>(x.a.data + i * x.a.row_stride + p * x.a.col_stride, x.a.row_stride, x.a.col_stride, rows,
+                              some, x.sign, x.a_packed);
+          all_panels<T, Bytes, Rows, Chain>(rows, cols, some, x.a_packed, x.b_packed, x.c + i * x.c_stride + j,
+                                            x.c_stride);
+        }
+      }
+    }
+  }
+};
+
+template <class Kernel>
+PARE_TARGET_AVX512 void run_avx512(const Kernel& kernel) {
+  kernel.template run<64, 12>();
+}
+template <class Kernel>
+PARE_TARGET_AVX2 void run_avx2(const Kernel& kernel) {
+  kernel.template run<32, 6>();
+}
+template <class Kernel>
+void run_at(simd::Level level, const Kernel& kernel) {
+  switch (level) {
+    case simd::Level::avx512:
+      return run_avx512(kernel);
+    case simd::Level::avx2:
+      return run_avx2(kernel);
+    case simd::Level::baseline:
+      return kernel.template run<16, 4>();
+  }
 }
 
 }  // namespace
@@ -161,24 +210,45 @@ template <typename T>
 void add_product(T* c, int64_t c_stride, int64_t m, int64_t n, int64_t k, Strided<T> a, Strided<T> b, T sign,
                  Summation summation, simd::Level level) {
   if (m == 0 || n == 0 || k == 0) return;
-  const auto panels = summation == Summation::chain ? panels_for<T, true>(level) : panels_for<T, false>(level);
   const int64_t depth = std::min(k, kProductBlock);
   const Aligned<T> a_packed(rounded_up(std::min(m, kRowsAtOnce), kPanelRows) * depth);
   const Aligned<T> b_packed(rounded_up(std::min(n, kColsAtOnce), kPanelCols<T>) * depth);
-  for (int64_t j = 0; j < n; j += kColsAtOnce) {
-    const int64_t cols = std::min(kColsAtOnce, n - j);
-    for (int64_t p = 0; p < k; p += kProductBlock) {
-      const int64_t some = std::min(kProductBlock, k - p);
-      pack<T, kPanelCols<T>>(b.data + p * b.row_stride + j * b.col_stride, b.col_stride, b.row_stride, cols, some, T{1},
-                             b_packed.data);
-      for (int64_t i = 0; i < m; i += kRowsAtOnce) {
-        const int64_t rows = std::min(kRowsAtOnce, m - i);
-        pack<T, kPanelRows>(a.data + i * a.row_stride + p * a.col_stride, a.row_stride, a.col_stride, rows, some, sign,
-                            a_packed.data);
-        panels(rows, cols, some, a_packed.data, b_packed.data, c + i * c_stride + j, c_stride);
-      }
-    }
+  const Product<T> x{c, c_stride, m, n, k, a, b, sign, a_packed.data, b_packed.data};
+  if (summation == Summation::chain) {
+    run_at(level, WholeProduct<T, true>{x});
+  } else {
+    run_at(level, WholeProduct<T, false>{x});
   }
+}
+
+void PackedColumns::Free::operator()(float* data) const {
+  ::operator delete (data, std::align_val_t{64});
+}
+
+PackedColumns::PackedColumns(int64_t columns) : columns_(columns) {
+  static_assert(kStep % kPanelRows == 0 && kStep % kPanelCols<float> == 0);
+  const auto bytes = static_cast<size_t>(rounded_up(columns, kStep) * kProductBlock) * sizeof(float);
+  for (auto* side : {&left_, &right_}) side->reset(static_cast<float*>(::operator new (bytes, std::align_val_t{64})));
+}
+
+void PackedColumns::begin(const float* x, int64_t stride, int64_t tokens) {
+  PARE_ASSERT(tokens <= kProductBlock);
+  x_ = x;
+  stride_ = stride;
+  tokens_ = tokens;
+}
+
+void PackedColumns::pack(int64_t first, int64_t count) {
+  PARE_ASSERT(first % kStep == 0 && first + count <= columns_);
+  const int64_t at = first * tokens_;  // panels lie one after the other
+  run_at(simd::best_level(), PackColumns{x_ + first, stride_, tokens_, count, left_.get() + at, right_.get() + at});
+}
+
+void PackedColumns::add_tile(const PackedColumns& x, const PackedColumns& y, float* c, int64_t c_stride, int64_t row,
+                             int64_t rows, int64_t col, int64_t cols) {
+  PARE_ASSERT(x.tokens_ == y.tokens_ && row % kStep == 0 && col % kStep == 0);
+  run_at(simd::best_level(), AddTile{x.left_.get() + row * x.tokens_, y.right_.get() + col * x.tokens_, c, c_stride,
+                                     rows, cols, x.tokens_});
 }
 
 template void add_product<float>(float*, int64_t, int64_t, int64_t, int64_t, Strided<float>, Strided<float>, float,

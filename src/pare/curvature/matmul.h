@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "pare/curvature/simd.h"
 
@@ -37,6 +38,30 @@ enum class Summation { chain, blocks };
 template <typename T>
 void add_product(T* c, int64_t c_stride, int64_t m, int64_t n, int64_t k, Strided<T> a, Strided<T> b, T sign,
                  Summation summation, simd::Level level = simd::best_level());
+
+// The columns of X [tokens, columns], packed once for all tiles of X^T Y that need them.
+class PackedColumns {
+ public:
+  static constexpr int64_t kStep = 96;  // tiles begin at multiples of it
+  explicit PackedColumns(int64_t columns);
+
+  // The next X is x [tokens <= kProductBlock, columns], rows `stride` apart; then pack its columns first .. first +
+  // count, in any order and by any number of threads.
+  void begin(const float* x, int64_t stride, int64_t tokens);
+  void pack(int64_t first, int64_t count);
+
+  // c [rows, cols] += X[:, row ..]^T Y[:, col ..], summed as Summation::blocks.
+  static void add_tile(const PackedColumns& x, const PackedColumns& y, float* c, int64_t c_stride, int64_t row,
+                       int64_t rows, int64_t col, int64_t cols);
+
+ private:
+  struct Free {
+    void operator()(float* data) const;
+  };
+  std::unique_ptr<float, Free> left_, right_;
+  const float* x_ = nullptr;
+  int64_t columns_, stride_ = 0, tokens_ = 0;
+};
 
 extern template void add_product<float>(float*, int64_t, int64_t, int64_t, int64_t, Strided<float>, Strided<float>,
                                         float, Summation, simd::Level);

@@ -65,6 +65,8 @@ class DecoderBlock {
   std::vector<std::string> linear_names() const;
 
   BlockState begin(const at::Tensor& x) const;  // x [batch, length, hidden]; it is left as it is
+  // The state before stage 2, from its residual: what a walk that stopped there need not keep.
+  BlockState begin_mlp(const at::Tensor& residual) const;
   void advance(BlockState& state) const;
   // All stages at once: the same result, with less memory and traffic.
   at::Tensor forward(const at::Tensor& x) const;

@@ -163,6 +163,11 @@ BlockState DecoderBlock::begin(const at::Tensor& x) const {
   return state;
 }
 
+BlockState DecoderBlock::begin_mlp(const at::Tensor& residual) const {
+  PARE_ASSERT(residual.dim() == 3 && residual.scalar_type() == at::kFloat);
+  return {2, residual, rms_norm(residual, norm(config_->mlp_norm_name()), config_->norm_eps, dtype_)};
+}
+
 void DecoderBlock::advance(BlockState& state) const {
   PARE_ASSERT(state.stage < stages_.size());
   const double eps = config_->norm_eps;

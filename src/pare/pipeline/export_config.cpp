@@ -3,10 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
-#include <tuple>
-
-#include "pare/base/error.h"
 
 namespace pare {
 namespace {
@@ -39,17 +35,6 @@ const char* dtype_word(Dtype dtype) {
     default:
       return nullptr;
   }
-}
-
-// Of the dense values, by elements: what a loader computes in when it is told "auto".
-Dtype main_dtype(const ExportJob& job) {
-  std::map<Dtype, int64_t> elements;
-  for (const ExportParameter& parameter : job.parameters) {
-    if (dtype_word(parameter.form.dtype) != nullptr) elements[parameter.form.dtype] += parameter.form.elements();
-  }
-  const auto most = std::max_element(elements.begin(), elements.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
-  return most == elements.end() ? Dtype::f32 : most->first;
 }
 
 // The modules of each scheme, in the order of the model; and the linears that have none.
@@ -164,6 +149,16 @@ json compressed_tensors_config(const ExportJob& job, const std::vector<StoredAs>
 
 }  // namespace
 
+Dtype main_dtype(const ExportJob& job) {
+  std::map<Dtype, int64_t> elements;
+  for (const ExportParameter& parameter : job.parameters) {
+    if (dtype_word(parameter.form.dtype) != nullptr) elements[parameter.form.dtype] += parameter.form.elements();
+  }
+  const auto most = std::max_element(elements.begin(), elements.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == elements.end() ? Dtype::f32 : most->first;
+}
+
 json export_config(const ExportJob& job, const std::vector<StoredAs>& as, bool act_order) {
   json config = job.source->config();
   config.erase("quantization_config");
@@ -211,7 +206,10 @@ std::vector<std::string> module_patterns(const std::vector<std::string>& modules
     return out;
   };
   std::vector<std::string> patterns;
-  for (const auto& [key, numbers] : kinds) {
+  for (auto& [key, numbers] : kinds) {
+    std::stable_sort(numbers.begin(), numbers.end(), [](const std::string& a, const std::string& b) {
+      return std::pair(a.size(), a) < std::pair(b.size(), b);
+    });
     std::string middle;
     for (const std::string& number : numbers) middle += (middle.empty() ? "" : "|") + number;
     std::string pattern(1, '^');

@@ -13,6 +13,9 @@ namespace pare {
 // the format has one. `act_order`: a weight was met whose inputs are grouped by a permutation.
 nlohmann::json export_config(const ExportJob& job, const std::vector<StoredAs>& as, bool act_order);
 
+// Of the dense values, by elements: what a loader computes in when it is told "auto".
+Dtype main_dtype(const ExportJob& job);
+
 // Regular expressions for these modules, blocks of one kind in one: ^model\.layers\.(0|2)\.mlp\.down_proj$
 std::vector<std::string> module_patterns(const std::vector<std::string>& modules);
 

@@ -149,7 +149,7 @@ std::vector<std::string> export_notes(const ExportJob& job) {
   if (job.format == OutputFormat::gguf) {
     return job.source->gguf() != nullptr ? notes : gguf_warnings(job.source->config());
   }
-  bool bitmasks = false, zeros_in_codes = false, odd_bits = false, asymmetric = false;
+  bool bitmasks = false, zeros_in_codes = false, odd_bits = false, asymmetric = false, scales_f16 = false;
   for (const ExportParameter& parameter : job.parameters) {
     const WeightForm& form = parameter.form;
     const bool ints = form.kind == WeightForm::Kind::grouped_ints;
@@ -157,15 +157,23 @@ std::vector<std::string> export_notes(const ExportJob& job) {
     zeros_in_codes = zeros_in_codes || (form.masked && ints);
     odd_bits = odd_bits || (ints && form.bits != 4 && form.bits != 8);
     asymmetric = asymmetric || (ints && !form.symmetric);
+    scales_f16 = scales_f16 || (ints && form.scale_dtype == Dtype::f16);
   }
   if (bitmasks && job.format == OutputFormat::compressed_tensors) {
     notes.push_back(
-        "The pruned layers are stored as bitmasks, which compressed-tensors dropped after 0.14 and vLLM after 0.18: "
-        "current "
-        "versions do not load this folder. `pare convert --format hf` makes a dense one that everything loads.");
+        "The pruned layers are stored as bitmasks, which compressed-tensors dropped after 0.14 and vLLM after 0.18. "
+        "Current "
+        "transformers does not refuse this folder but fills these layers with random values: load it with the older "
+        "versions, or make a dense one with `pare convert --format hf`.");
   }
   if (zeros_in_codes) {
     notes.push_back("Removed weights are stored as the code of zero: exact, but no current reader makes use of them.");
+  }
+  if (scales_f16 && main_dtype(job) == Dtype::bf16) {
+    notes.push_back(
+        "The scales are F16 and the model is BF16: loaded as the model's own type, transformers rounds the scales to "
+        "BF16. "
+        "Load with dtype=\"float16\", or compress with BF16 scales.");
   }
   if ((odd_bits || asymmetric) && job.format == OutputFormat::gptq) {
     notes.push_back("vLLM's current GPTQ loader takes symmetric 4 and 8 bits only; GPTQModel takes this one.");

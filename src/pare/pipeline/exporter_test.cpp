@@ -271,7 +271,7 @@ TEST_F(ExporterTest, PrunedLayersBecomeBitmasks) {
     EXPECT_LT(written.bytes(), run.source.bytes());
     const json config = json_of(folder / "config.json")["quantization_config"];
     EXPECT_EQ(config["sparsity_config"]["format"], two_of_four ? "sparse-24-bitmask" : "sparse-bitmask");
-    EXPECT_THAT(export_notes(run.job), ElementsAre(HasSubstr("do not load this folder")));
+    EXPECT_THAT(export_notes(run.job), ElementsAre(HasSubstr("fills these layers with random values")));
   }
 }
 

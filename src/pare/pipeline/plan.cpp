@@ -159,13 +159,15 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   std::map<int64_t, uint64_t> block_f32;
   std::map<std::pair<int64_t, int64_t>, std::set<int64_t>> widths;  // of each block's Hessians
   uint64_t largest_layer = 0, hessians = 0, largest_hessian = 0;
-  int64_t hidden = 0, widest = 0;
+  int64_t hidden = 0, attention = 0, inner = 0, widest = 0;
   for (const LayerPlan& layer : plan.layers) {
     const int64_t in = layer.form.shape[1];
     block_f32[layer.block] += f32_bytes(layer.form);
     largest_layer = std::max(largest_layer, f32_bytes(layer.form));
     widest = std::max({widest, in, layer.form.shape[0]});
     if (layer.kind == "q_proj") hidden = in;
+    if (layer.kind == "o_proj") attention = in;
+    if (layer.kind == "down_proj") inner = in;
     const MethodInfo& method = method_named(layer.wish.method, layer.name);
     if (method.need == CurvatureNeed::full) {
       largest_hessian =
@@ -186,8 +188,12 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
     }
   }
   const auto tokens = static_cast<uint64_t>(plan.calibration_tokens);
-  // the residual stream and the input of the stage at hand
-  memory.activations_bytes = 2 * tokens * static_cast<uint64_t>(hidden) * sizeof(float);
+  const auto of_tokens = [&](int64_t width) { return tokens * static_cast<uint64_t>(width) * sizeof(float); };
+  bool shifted = false;
+  for (const LayerPlan& layer : plan.layers) shifted = shifted || layer.wish.shift != 0;
+  // The residual stream, and the input of the stage at hand when a block is walked stage by stage (block_solver.h).
+  const uint64_t residual = of_tokens(hidden), stage = recipe.true_sequential ? of_tokens(attention) : 0;
+  memory.activations_bytes = (shifted ? 2 : 1) * (residual + stage);
   memory.curvature_bytes = largest_hessian == 0 ? 0 : hessians + (kFactorCopies - 1) * largest_hessian;
   memory.block_bytes = largest_block + kSolveCopies * largest_layer;
   const uint64_t batch = static_cast<uint64_t>(kBatchTokens * (6 * hidden + 3 * widest)) * sizeof(float);
@@ -198,6 +204,12 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
                             4 * 512 * vocabulary * sizeof(float);
   memory.limit_bytes = options.memory_bytes != 0 ? options.memory_bytes : available_memory_bytes();
   memory.spill_activations = fixed + memory.activations_bytes > memory.limit_bytes;
+  if (!memory.spill_activations && recipe.true_sequential) {
+    // More is no faster by much, and others want memory too.
+    const uint64_t room = std::min(2 * residual, memory.limit_bytes - fixed - memory.activations_bytes + stage);
+    memory.kept_bytes = std::min(room, of_tokens(inner));
+    memory.activations_bytes += std::max(memory.kept_bytes, stage) - stage;
+  }
   memory.peak_bytes =
       std::max(fixed + (memory.spill_activations ? 0 : memory.activations_bytes), memory.evaluation_bytes);
   if (memory.peak_bytes > memory.limit_bytes) {

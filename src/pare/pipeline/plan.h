@@ -37,7 +37,8 @@ struct LeftAlone {
 struct MemoryPlan {
   uint64_t limit_bytes = 0;        // --memory, or what the machine has to spare
   uint64_t peak_bytes = 0;         // the estimate
-  uint64_t activations_bytes = 0;  // of them: hidden states of all calibration tokens
+  uint64_t activations_bytes = 0;  // of them: hidden states of all calibration tokens, and what is kept beside
+  uint64_t kept_bytes = 0;         // of those: inputs of down_proj, kept instead of computed twice, as far as they fit
   uint64_t curvature_bytes = 0;    // of them: the largest set of Hessians and its factors
   uint64_t block_bytes = 0;        // of them: one block's weights and the working copies of the largest
   uint64_t evaluation_bytes = 0;   // peak of the evaluation, which does not overlap the solving

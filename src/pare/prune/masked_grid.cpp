@@ -5,6 +5,7 @@
 #include "pare/base/error.h"
 #include "pare/curvature/matmul.h"
 #include "pare/curvature/parallel_tasks.h"
+#include "pare/quantize/grid_fit.h"
 
 namespace pare {
 
@@ -77,14 +78,8 @@ GridRounding::GridRounding(const Grid& grid)
       zero_(padded(grid.zero, 0)) {}
 
 void GridRounding::operator()(int64_t row, int64_t column, const float* src, float* q) const {
-  constexpr float kRound = 0x1.8p23f;  // adding and taking it away rounds to whole numbers, half to even
   const int64_t place = column / group_ * scale_.size(1) + row;
-  const float* scale = scale_.const_data_ptr<float>() + place;
-  const float* zero = zero_.const_data_ptr<float>() + place;
-  for (int r = 0; r < kWalkRows; ++r) {
-    const float steps = std::min(std::max(src[r] / scale[r], -zero[r]), maxq_ - zero[r]);
-    q[r] = scale[r] * ((steps + kRound) - kRound);
-  }
+  round_tile(src, scale_.const_data_ptr<float>() + place, zero_.const_data_ptr<float>() + place, maxq_, q);
 }
 
 void walk_masked(const Grid& grid, const at::Tensor& u, const at::Tensor& keep, at::Tensor& values) {

@@ -26,13 +26,7 @@ void check_prunable(const Problem& problem, const Pattern& pattern) {
                      ". Leave it out (layers: [{match: \"" + problem.name +
                      "\", method: none}]) or use an unstructured sparsity.");
   }
-  if (std::isfinite(w.sum(at::kDouble).item<double>())) return;
-  const int64_t place = at::isfinite(w).logical_not().flatten().to(at::kByte).argmax().item<int64_t>();
-  const float value = w.flatten()[place].item<float>();
-  throw InputError(problem.name + ": weight[" + std::to_string(place / in) + ", " + std::to_string(place % in) +
-                   "] is " + (std::isnan(value) ? "NaN" : "infinite") +
-                   "; expected finite weights. The model's file is damaged or was saved from a diverged run: fetch it "
-                   "again.");
+  require_finite_weight(problem);
 }
 
 void round_to(Dtype dtype, const float* src, int64_t count, float* dst) {

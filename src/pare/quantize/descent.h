@@ -9,8 +9,7 @@
 // (the second time is cheap: its neighbours have just moved) and every scale after its codes. Blocks of columns keep
 // their own G up to date at once, the rest of G catches up by a product once a block. Cost of a sweep: out * in^2
 // multiply-adds, as much again at the start for G; strips of rows as in strips.h.
-//
-// Measured on SmolLM2-135M (group 64, asymmetric; geometric mean of the layers' relative losses): see gptq.h.
+// What it gains: gptq.h.
 #pragma once
 
 #include "pare/quantize/rounded.h"

@@ -109,12 +109,7 @@ void check(const Problem& problem, const GptqOptions& options) {
     throw UsageError(problem.name + ": gptq: shift " + std::to_string(options.shift) +
                      " needs the original model's inputs beside the new ones, and they were not gathered.");
   }
-  if (!std::isfinite(w.sum(at::kDouble).item<double>())) {
-    const int64_t place = at::isfinite(w).logical_not().flatten().to(at::kByte).argmax().item<int64_t>();
-    throw InputError(problem.name + ": the weight holds a non-finite value at [" + std::to_string(place / w.size(1)) +
-                     ", " + std::to_string(place % w.size(1)) +
-                     "]; expected finite numbers. The file is damaged or the training diverged.");
-  }
+  require_finite_weight(problem);
 }
 
 // The walk's sum of e^2 is the damped error of what it rounded, exactly: a gap means that U is not what it should be.
@@ -192,7 +187,9 @@ Solution gptq(const Problem& problem, const GptqOptions& options) {
   if (options.descent_sweeps > 0) {
     Rounded better = best;
     descend(target, h, options.descent_sweeps, options.refit_scales, options.grid, better);
-    take_rows(best, better, row_losses(target - better.values, h).lt(loss));
+    const at::Tensor better_loss = row_losses(target - better.values, h);
+    take_rows(best, better, better_loss.lt(loss));
+    loss = at::minimum(loss, better_loss);
   }
 
   const at::Tensor codes = encode(best.values, best.grid);

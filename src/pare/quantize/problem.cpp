@@ -17,6 +17,18 @@ double total_form(const at::Tensor& values, const at::Tensor& h) {
 
 }  // namespace
 
+void require_finite_weight(const Problem& problem) {
+  const at::Tensor& w = problem.weight;
+  PARE_ASSERT(w.dim() == 2 && w.scalar_type() == at::kFloat);
+  if (std::isfinite(w.sum(at::kDouble).item<double>())) return;
+  const int64_t place = at::isfinite(w).logical_not().flatten().to(at::kByte).argmax().item<int64_t>();
+  const float value = w.flatten()[place].item<float>();
+  throw InputError(problem.name + ": weight[" + std::to_string(place / w.size(1)) + ", " +
+                   std::to_string(place % w.size(1)) + "] is " + (std::isnan(value) ? "NaN" : "infinite") +
+                   "; expected finite weights. The model's file is damaged or was saved from a diverged run: fetch it "
+                   "again.");
+}
+
 OutputError output_error(const at::Tensor& weight, const at::Tensor& dequantized, const at::Tensor& h) {
   PARE_ASSERT(weight.dim() == 2 && weight.sizes() == dequantized.sizes());
   OutputError error;

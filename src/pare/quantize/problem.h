@@ -33,6 +33,9 @@ struct Solution {
   std::vector<std::string> warnings;
 };
 
+// InputError naming the layer and the place of the first weight that is not finite.
+void require_finite_weight(const Problem& problem);
+
 // tr(D H D^T) and its ratio to tr(W H W^T); with undefined h, plain squares.
 struct OutputError {
   double loss = 0, relative = 0;

@@ -137,16 +137,16 @@ std::string bitmask_why_not(const WeightForm& form, BitmaskLayout layout) {
 std::vector<TensorSpec> bitmask_tensors(const WeightForm& form, const std::string& parameter, BitmaskLayout layout) {
   PARE_ASSERT(bitmask_why_not(form, layout).empty());
   const int64_t rows = form.shape[0], cols = form.shape[1];
+  const std::string module = module_of(parameter);
   if (layout == BitmaskLayout::sparse_24) {
-    const std::string module = module_of(parameter);
     return {{module + ".shape", Dtype::i64, {2, 1}},
             {module + ".compressed", form.dtype, {rows, cols / 2}},
             {module + ".bitmask", Dtype::u8, {rows, packed_bytes(cols, 1)}}};
   }
-  return {{parameter + ".shape", Dtype::i64, {2}},
-          {parameter + ".compressed", form.dtype, {form.kept}},
-          {parameter + ".bitmask", Dtype::u8, {rows, packed_bytes(cols, 1)}},
-          {parameter + ".row_offsets", Dtype::i64, {rows}}};
+  return {{module + ".shape", Dtype::i64, {2}},
+          {module + ".compressed", form.dtype, {form.kept}},
+          {module + ".bitmask", Dtype::u8, {rows, packed_bytes(cols, 1)}},
+          {module + ".row_offsets", Dtype::i64, {rows}}};
 }
 
 std::vector<StoredTensor> pack_bitmask(const Weight& weight, const std::string& parameter, BitmaskLayout layout) {
@@ -172,7 +172,7 @@ std::vector<StoredTensor> pack_bitmask(const Weight& weight, const std::string& 
     const auto bytes = std::as_bytes(std::span(items));
     return std::vector<std::byte>(bytes.begin(), bytes.end());
   };
-  const std::string prefix = layout == BitmaskLayout::sparse_24 ? module_of(parameter) : parameter;
+  const std::string prefix = module_of(parameter);
   std::vector<StoredTensor> tensors;
   tensors.push_back({prefix + ".shape", bytes_of(std::vector<int64_t>{rows, cols})});
   tensors.push_back({prefix + ".compressed", std::move(compressed)});

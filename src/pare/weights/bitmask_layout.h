@@ -1,9 +1,12 @@
 // compressed-tensors' sparse formats: the kept values of a matrix and one bit a weight, to and from Dense + Mask.
 //
-//   sparse-bitmask, of parameter P = "….weight":      P.shape i64 [2] | P.compressed [kept] | P.bitmask u8 [rows,
-//     ceil(cols/8)], lowest bit first | P.row_offsets i64 [rows], values before each row
-//   sparse-24-bitmask, of module M (no ".weight"):    M.shape i64 [2, 1] | M.compressed [rows, cols/2] | M.bitmask, two
-//     of every aligned four set
+//   sparse-bitmask      M.shape i64 [2] | M.compressed [kept] | M.bitmask u8 [rows, ceil(cols/8)], lowest bit first |
+//                       M.row_offsets i64 [rows], values before each row
+//   sparse-24-bitmask   M.shape i64 [2, 1] | M.compressed [rows, cols/2] | M.bitmask, two of every aligned four set
+//
+// M is the module, without ".weight". Older versions of the library put sparse-bitmask's suffixes after the parameter's
+// full name, which is read as well; the last ones that had the format (0.12, loaded in a trial) make
+// "M.weight.weight" of those.
 //
 // Row [0, 1.5, 0, -2, 0, 0, 0, 3] is compressed [1.5, -2, 3] with bitmask 8a. The reader believes none of it: bits
 // beyond the last column, counts against row_offsets and against the length of `compressed` are all checked.

@@ -83,8 +83,8 @@ Belonging belonging_of(const Parts& parts, const std::string& name) {
   }
   if (ends_with_any(name, {".shape", ".compressed", ".bitmask", ".row_offsets"}, stem) &&
       parts.has(stem + ".bitmask")) {
-    // sparse-bitmask puts its suffixes after the parameter's name, sparse-24-bitmask after the module's
-    return {Belonging::Kind::bitmask, parts.has(stem + ".row_offsets") ? stem : stem + ".weight", stem};
+    // older versions put sparse-bitmask's suffixes after the full name, ".weight" included
+    return {Belonging::Kind::bitmask, stem.ends_with(".weight") ? stem : stem + ".weight", stem};
   }
   return {Belonging::Kind::dense, name, name};
 }

@@ -243,9 +243,13 @@ TEST_F(ModelFilesTest, BitmaskFoldersAreMaskedValues) {
       pack_bitmask(any, "any.weight", BitmaskLayout::sparse));
   add(bitmask_tensors(form_of(two), "two.weight", BitmaskLayout::sparse_24),
       pack_bitmask(two, "two.weight", BitmaskLayout::sparse_24));
+  // older versions of the library put the suffixes after the whole name
+  add(bitmask_tensors(form_of(any), "old.weight.weight", BitmaskLayout::sparse),
+      pack_bitmask(any, "old.weight.weight", BitmaskLayout::sparse));
   const ModelFiles model =
       open_folder({{"quant_method", "compressed-tensors"}, {"sparsity_config", {{"format", "sparse-bitmask"}}}});
-  EXPECT_THAT(names_of(model), testing::UnorderedElementsAre("any.weight", "two.weight"));
+  EXPECT_THAT(names_of(model), testing::UnorderedElementsAre("any.weight", "two.weight", "old.weight"));
+  EXPECT_EQ(model.read("old.weight").unpack(), any.unpack());
   EXPECT_EQ(model.read("any.weight").unpack(), any.unpack());
   EXPECT_EQ(model.read("two.weight").unpack(), two.unpack());
   EXPECT_EQ(model.find("any.weight")->format, any.describe());

@@ -1,5 +1,6 @@
 // pare compress: the work itself.
 
+#include "pare/base/resources.h"
 #include "pare/cli/compress_args.h"
 #include "pare/cli/torch_work.h"
 #include "pare/pipeline/run/compress.h"
@@ -7,6 +8,7 @@
 namespace pare {
 
 void compress_work(const CompressArgs& args, Console& console) {
+  keep_heap_compact();
   CompressOptions options;
   options.model = args.model;
   options.out = args.out;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
+#include "pare/base/resources.h"
 #include "pare/cli/torch_work.h"
 #include "pare/pipeline/progress.h"
 #include "pare/pipeline/run/evaluate.h"
@@ -65,6 +66,7 @@ void print_figures(const Evaluation& result) {
 }  // namespace
 
 void eval_work(const EvalArgs& args, Console& console) {
+  keep_heap_compact();
   if (args.threads > 0) at::set_num_threads(args.threads);
   const ModelFiles model = ModelFiles::open(args.model);
   const Windows windows = windows_of(args);

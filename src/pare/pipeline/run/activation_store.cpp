@@ -34,17 +34,21 @@ void ActivationStore::push_back(const at::Tensor& values) {
   shapes_.push_back(values.sizes().vec());
   offsets_.push_back(end_);
   end_ += values.numel() * static_cast<int64_t>(sizeof(float));
-  if (file_ < 0) in_memory_.emplace_back();
-  set(shapes_.size() - 1, values);
+  if (file_ < 0) {
+    in_memory_.push_back(values.clone(at::MemoryFormat::Contiguous));
+  } else {
+    set(shapes_.size() - 1, values);
+  }
 }
 
 void ActivationStore::set(size_t batch, const at::Tensor& values) {
   if (file_ < 0) {
-    in_memory_[batch] = values;
+    // into the memory that is there: long-lived tensors among the short-lived ones of a block would leave holes
+    in_memory_[batch].copy_(values.view(shapes_[batch]));
     return;
   }
   const at::Tensor dense = values.contiguous();
-  shapes_[batch] = values.sizes().vec();
+  PARE_ASSERT(dense.sizes() == at::IntArrayRef(shapes_[batch]));
   const char* bytes = static_cast<const char*>(dense.const_data_ptr());
   const int64_t size = dense.numel() * static_cast<int64_t>(sizeof(float));
   for (int64_t done = 0; done < size;) {

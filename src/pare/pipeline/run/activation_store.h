@@ -18,9 +18,9 @@ class ActivationStore {
 
   size_t batches() const { return shapes_.size(); }
   const std::filesystem::path& spill_folder() const { return folder_; }
-  void push_back(const at::Tensor& values);          // f32, any shape
-  at::Tensor get(size_t batch) const;                // equal bytes
-  void set(size_t batch, const at::Tensor& values);  // the same number of elements
+  void push_back(const at::Tensor& values);          // f32, any shape; a copy is kept
+  at::Tensor get(size_t batch) const;                // equal bytes; in memory the store's own tensor, not a copy
+  void set(size_t batch, const at::Tensor& values);  // of the same shape; may be what get() gave, changed in place
 
  private:
   std::vector<at::Tensor> in_memory_;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "pare/base/error.h"
 #include "pare/base/interrupt.h"
@@ -95,56 +96,85 @@ void one_pass(const BlockJob& job, ActivationStore& states) {
   forward_block(*job.block, states);
 }
 
+// One model's way through a block (stages: nn/decoder.h), all batches at one stage before any goes on. Beside the
+// residual stream only the input of stage 1 is kept whole: that of stages 0 and 2 is a norm away, the wide one of stage
+// 3 is kept as far as it fits and computed again elsewhere.
+class BlockWalk {
+ public:
+  BlockWalk(const DecoderBlock& block, ActivationStore& residual, uint64_t keep_bytes)
+      : block_(&block),
+        residual_(&residual),
+        attention_(std::make_unique<ActivationStore>(residual.spill_folder())),
+        keep_bytes_(keep_bytes) {
+    PARE_ASSERT(block.stages().size() == 4);
+  }
+
+  // The state in which the linears of `stage` have their input. Stages and batches come in order.
+  BlockState enter(size_t stage, size_t batch) {
+    switch (stage) {
+      case 0:
+        return block_->begin(residual_->get(batch));
+      case 1: {
+        BlockState state = block_->begin(residual_->get(batch));
+        block_->advance(state);
+        attention_->push_back(state.input);
+        return state;
+      }
+      case 2: {
+        BlockState state{1, residual_->get(batch), attention_->get(batch)};
+        block_->advance(state);
+        residual_->set(batch, state.residual);
+        return state;
+      }
+      default: {
+        attention_.reset();
+        BlockState state = block_->begin_mlp(residual_->get(batch));
+        block_->advance(state);
+        if (const uint64_t bytes = state.input.nbytes(); bytes <= keep_bytes_ && batch == kept_.size()) {
+          keep_bytes_ -= bytes;
+          kept_.push_back(state.input);
+        }
+        return state;
+      }
+    }
+  }
+
+  void finish(size_t batch) {
+    BlockState state = batch < kept_.size() ? BlockState{3, residual_->get(batch), std::move(kept_[batch])}
+                                            : block_->begin_mlp(residual_->get(batch));
+    while (state.stage < block_->stages().size()) block_->advance(state);
+    residual_->set(batch, state.residual);
+  }
+
+ private:
+  const DecoderBlock* block_;
+  ActivationStore* residual_;
+  std::unique_ptr<ActivationStore> attention_;
+  std::vector<at::Tensor> kept_;  // of the first batches
+  uint64_t keep_bytes_;
+};
+
 void stage_by_stage(const BlockJob& job, ActivationStore& states, ActivationStore* original_states) {
   const auto stages = layers_by_stage(job);
-  PARE_ASSERT(stages.size() >= 2);
-  const size_t last = stages.size() - 1;
-  // Between stages 1 and `last` the input is kept beside the residual; it is as wide. Before stage 1 it is the norm
-  // of the residual, and the input of `last` is computed from the one before: neither is kept.
-  ActivationStore inputs(states.spill_folder());
-  ActivationStore original_inputs(states.spill_folder());
-  const auto restore = [&](const DecoderBlock& block, const ActivationStore& residual, const ActivationStore& input,
-                           size_t stage, size_t batch) {
-    if (stage == 0) return block.begin(residual.get(batch));
-    return BlockState{stage, residual.get(batch), input.get(batch)};
-  };
-  const auto keep = [](ActivationStore& residual, ActivationStore& input, const BlockState& state, size_t batch) {
-    residual.set(batch, state.residual);
-    if (batch < input.batches()) {
-      input.set(batch, state.input);
-    } else {
-      input.push_back(state.input);
-    }
-  };
-  for (size_t stage = 0; stage <= last; ++stage) {
+  BlockWalk walk(*job.block, states, job.keep_bytes);
+  std::optional<BlockWalk> original;
+  if (original_states != nullptr) original.emplace(*job.original, *original_states, 0);
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
     StageCurvature curvature(stages[stage]);
-    const bool cross = original_states != nullptr && needs_original(stages[stage]);
+    const bool cross = original && needs_original(stages[stage]);
     for (size_t batch = 0; batch < states.batches(); ++batch) {
       stop_if_interrupted();
-      const size_t from = stage == 0 ? 0 : stage - 1;
-      BlockState state = restore(*job.block, states, inputs, from, batch);
-      BlockState original;
-      if (original_states != nullptr) original = restore(*job.original, *original_states, original_inputs, from, batch);
-      if (stage > 0) {
-        job.block->advance(state);
-        if (original_states != nullptr) job.original->advance(original);
-      }
-      curvature.add(state.input, cross ? original.input : at::Tensor());
-      if (stage == 0 || stage == last) continue;
-      keep(states, inputs, state, batch);
-      if (original_states != nullptr) keep(*original_states, original_inputs, original, batch);
+      const BlockState state = walk.enter(stage, batch);
+      BlockState beside;
+      if (original) beside = original->enter(stage, batch);
+      curvature.add(state.input, cross ? beside.input : at::Tensor());
     }
     solve_stage(job, stages[stage], curvature.finish());
   }
   for (size_t batch = 0; batch < states.batches(); ++batch) {
-    const auto finish = [&](const DecoderBlock& block, ActivationStore& residual, const ActivationStore& input) {
-      BlockState state = restore(block, residual, input, last - 1, batch);
-      block.advance(state);
-      block.advance(state);
-      residual.set(batch, state.residual);
-    };
-    finish(*job.block, states, inputs);
-    if (original_states != nullptr) finish(*job.original, *original_states, original_inputs);
+    stop_if_interrupted();
+    walk.finish(batch);
+    if (original) original->finish(batch);
   }
 }
 

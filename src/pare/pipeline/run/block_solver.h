@@ -2,7 +2,7 @@
 //
 // True-sequential costs no forward pass more than one pass would: the block is walked in its stages (nn/decoder.h),
 // each stage's linears are solved as soon as their input is known, and the walk goes on with the compressed ones. Only
-// the wide input of the last stage is computed twice, since keeping it would double the memory.
+// the wide input of the last stage is computed twice, for those batches whose first copy did not fit (`keep_bytes`).
 #pragma once
 
 #include <functional>
@@ -28,6 +28,7 @@ struct BlockJob {
   const DecoderBlock* original = nullptr;          // with `original_states`: for the shifted target
   std::map<std::string, const LayerPlan*> layers;  // by name; linears that are not here stay as they are
   bool true_sequential = true;
+  uint64_t keep_bytes = 0;  // of the last stage's inputs, instead of computing them twice; the same bytes result
   int scale_bits = 0;
   std::function<void(const SolvedLayer&)> on_solved;
 };

@@ -148,6 +148,7 @@ void Run::solve_one(Journal& journal, DecoderBlock& block, ActivationStore& stat
     if (layer.block == block.index()) job.layers[layer.name] = &layer;
   }
   job.true_sequential = options_.recipe.true_sequential;
+  job.keep_bytes = plan_.memory.kept_bytes;
   job.scale_bits = scale_bits_for(plan_.format);
   std::map<std::string, Weight> weights;
   json records = json::array();

@@ -1,0 +1,61 @@
+// A whole model from any bytes: a .gguf file ("GGUF..."), or a folder: u16 length of config.json | config.json |
+// model.safetensors.
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "pare/base/error.h"
+#include "pare/weights/decoder_config.h"
+#include "pare/weights/model_files.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path& workplace() {
+  static const fs::path& folder = *new fs::path([] {  // never destroyed: the handler below runs after destructors
+    fs::path path = (fs::exists("/dev/shm") ? fs::path("/dev/shm") : fs::temp_directory_path()) /
+                    ("pare_fuzz_" + std::to_string(getpid()));
+    fs::create_directories(path / "folder");
+    std::atexit([] { fs::remove_all(workplace()); });
+    return path;
+  }());
+  return folder;
+}
+
+void write(const fs::path& path, const uint8_t* data, size_t size) {
+  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  fs::path model = workplace() / "model.gguf";
+  if (size >= 2 && data[0] != 'G') {
+    const size_t config = std::min<size_t>(data[0] | data[1] << 8, size - 2);
+    model = workplace() / "folder";
+    write(model / "config.json", data + 2, config);
+    write(model / "model.safetensors", data + 2 + config, size - 2 - config);
+  } else {
+    write(model, data, size);
+  }
+  try {
+    const pare::ModelFiles files = pare::ModelFiles::open(model);
+    files.fingerprint();
+    for (const pare::ParameterInfo& info : files.parameters()) {
+      try {
+        const pare::Weight weight = files.read(info.name);
+        PARE_ASSERT(weight.shape == info.shape);
+        weight.unpack();
+      } catch (const pare::Error&) {
+      }
+    }
+    pare::DecoderConfig::from_hf(files.config());
+  } catch (const pare::Error&) {
+  }
+  return 0;
+}
