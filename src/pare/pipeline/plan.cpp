@@ -143,9 +143,13 @@ uint64_t f32_bytes(const WeightForm& form) {
   return static_cast<uint64_t>(form.elements()) * sizeof(float);
 }
 
-// What the process holds beside the model: libtorch's code and tables, allocator slack (measured, SmolLM2 and 8B
-// shapes).
-constexpr uint64_t kProcessBytes = 260'000'000;
+// What the process holds beside the arrays counted below: libtorch's code and tables, what the heap keeps (see
+// keep_heap_compact). Measured on SmolLM2 with 16, 32 and 128 windows, and on 8B shapes: docs/results.md.
+constexpr uint64_t kProcessBytes = 240'000'000;
+// Rows of the head and the logits of a few tokens at a time (evaluate.cpp).
+constexpr uint64_t kHeadBytes = 64'000'000;
+// A sample of the compressed model's text needs the whole model in memory, as f32.
+constexpr uint64_t kMostForSample = 2'000'000'000;
 // Activations of one batch of calibration windows inside a block, in f32 words per token: residual, norm, q, k, v,
 // attention, gate, up, product.
 constexpr int64_t kBatchTokens = 2048;
@@ -180,13 +184,8 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   uint64_t largest_block = 0;
   for (const auto& [block, bytes] : block_f32) largest_block = std::max(largest_block, bytes);
 
-  uint64_t embedding = 0, vocabulary = 0;
-  for (const ParameterInfo& parameter : files.parameters()) {
-    if (parameter.name == "model.embed_tokens.weight" && parameter.shape.size() == 2) {
-      vocabulary = static_cast<uint64_t>(parameter.shape[0]);
-      embedding = vocabulary * static_cast<uint64_t>(parameter.shape[1]) * sizeof(float);
-    }
-  }
+  uint64_t whole = 0;
+  for (const ParameterInfo& parameter : files.parameters()) whole += f32_bytes(parameter.form);
   const auto tokens = static_cast<uint64_t>(plan.calibration_tokens);
   const auto of_tokens = [&](int64_t width) { return tokens * static_cast<uint64_t>(width) * sizeof(float); };
   bool shifted = false;
@@ -197,11 +196,10 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   memory.curvature_bytes = largest_hessian == 0 ? 0 : hessians + (kFactorCopies - 1) * largest_hessian;
   memory.block_bytes = largest_block + kSolveCopies * largest_layer;
   const uint64_t batch = static_cast<uint64_t>(kBatchTokens * (6 * hidden + 3 * widest)) * sizeof(float);
-  const uint64_t fixed = kProcessBytes + embedding + batch + memory.curvature_bytes + memory.block_bytes;
+  const uint64_t fixed = kProcessBytes + batch + memory.curvature_bytes + memory.block_bytes;
   const auto evaluated = static_cast<uint64_t>(options.evaluation_tokens);
-  memory.evaluation_bytes = kProcessBytes + 2 * embedding + largest_block +
-                            3 * evaluated * static_cast<uint64_t>(hidden) * sizeof(float) +
-                            4 * 512 * vocabulary * sizeof(float);
+  memory.evaluation_bytes =
+      kProcessBytes + kHeadBytes + largest_block + 3 * evaluated * static_cast<uint64_t>(hidden) * sizeof(float);
   memory.limit_bytes = options.memory_bytes != 0 ? options.memory_bytes : available_memory_bytes();
   memory.spill_activations = fixed + memory.activations_bytes > memory.limit_bytes;
   if (!memory.spill_activations && recipe.true_sequential) {
@@ -212,14 +210,15 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   }
   memory.peak_bytes =
       std::max(fixed + (memory.spill_activations ? 0 : memory.activations_bytes), memory.evaluation_bytes);
+  memory.writes_sample = kProcessBytes + whole <= std::min(memory.limit_bytes, kMostForSample);
+  if (memory.writes_sample) memory.peak_bytes = std::max(memory.peak_bytes, kProcessBytes + whole);
   if (memory.peak_bytes > memory.limit_bytes) {
-    throw ResourceError("memory: this run needs about " + format_bytes(memory.peak_bytes) + " (one block " +
-                        format_bytes(memory.block_bytes) + ", curvature " + format_bytes(memory.curvature_bytes) +
-                        ", the rest: process, embedding, one batch), " +
-                        (options.memory_bytes != 0 ? "--memory allows " : "this machine has ") +
-                        format_bytes(memory.limit_bytes) + ". Use --memory " +
-                        std::to_string(memory.peak_bytes / 1'000'000 + 1) +
-                        "MB or more; fewer --samples do not help here, activations are on disk already");
+    throw ResourceError(
+        "memory: this run needs about " + format_bytes(memory.peak_bytes) + " (one block " +
+        format_bytes(memory.block_bytes) + ", curvature " + format_bytes(memory.curvature_bytes) +
+        ", the rest: process, one batch), " + (options.memory_bytes != 0 ? "--memory allows " : "this machine has ") +
+        format_bytes(memory.limit_bytes) + ". Use --memory " + std::to_string(memory.peak_bytes / 1'000'000 + 1) +
+        "MB or more; fewer --samples do not help here, activations are on disk already");
   }
 }
 
@@ -304,10 +303,21 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
       break;
     }
   }
-  plan.notes.assign(notes.begin(), notes.end());
   plan.bits_per_weight = 8.0 * static_cast<double>(compressed_bytes) / static_cast<double>(compressed_elements);
   plan.bytes_before = files.bytes();
   plan.sizes = export_sizes(job);
+  // Compressed embeddings become dense ones where the format has no blocks for them: a small model can grow by that.
+  uint64_t alone_before = 0, alone_after = 0;
+  for (const LeftAlone& item : plan.left_alone) {
+    alone_before += files.find(item.name)->bytes;
+    alone_after += item.bytes;
+  }
+  if (alone_after > alone_before + plan.sizes.weight_bytes / 20) {
+    notes.insert("what is left alone grows from " + format_bytes(alone_before) + " to " + format_bytes(alone_after) +
+                 ": this format stores it as 16-bit values" +
+                 (files.gguf() != nullptr ? "; --format gguf keeps the blocks of the source" : ""));
+  }
+  plan.notes.assign(notes.begin(), notes.end());
   plan.calibration_tokens = need == CurvatureNeed::none ? 0 : recipe.calibration.samples * recipe.calibration.length;
   plan_memory(plan, files, recipe, options);
   plan_time(plan, options.threads);

@@ -1,5 +1,7 @@
 // The plan as people and machines read it.
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -36,7 +38,7 @@ std::string wrapped(const std::string& first, const std::string& text) {
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text;
-  for (int64_t dim : shape) text += (text.empty() ? "" : " x ") + std::to_string(dim);
+  for (int64_t dim : shape) text += (text.empty() ? "" : "x") + std::to_string(dim);
   return text;
 }
 
@@ -58,11 +60,21 @@ std::string Plan::text() const {
     row->second.before += layer.bytes_before;
     row->second.after += layer.bytes_after;
   }
+  std::vector<std::array<std::string, 5>> cells;
   for (const auto& key : order) {
     const auto& [kind, shape, method, form] = key;
     const Row& row = rows.at(key);
-    text += "  " + pad(std::to_string(row.count) + " x " + kind, 15) + pad(shape, 14) + pad(method, 10) +
-            pad(form, 25) + format_bytes(row.before) + " -> " + format_bytes(row.after) + "\n";
+    cells.push_back({std::to_string(row.count) + " x " + kind, shape, method, form,
+                     format_bytes(row.before) + " -> " + format_bytes(row.after)});
+  }
+  std::array<size_t, 5> widths{};
+  for (const auto& line : cells) {
+    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size() + 1);
+  }
+  for (const auto& line : cells) {
+    text += "  ";
+    for (size_t i = 0; i + 1 < line.size(); ++i) text += pad(line[i], widths[i]);
+    text += line.back() + "\n";
   }
   std::map<std::string, std::pair<int, uint64_t>> alone;  // by reason
   for (const LeftAlone& item : left_alone) {

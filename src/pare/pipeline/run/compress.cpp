@@ -301,10 +301,7 @@ void Run::evaluate_result(const fs::path& folder) {
 
 // A sentence that the compressed model writes, where the whole of it fits into memory.
 void Run::write_sample(const fs::path& model) {
-  uint64_t whole = 0;
-  for (const ParameterInfo& parameter : files_.parameters())
-    whole += static_cast<uint64_t>(parameter.form.elements()) * sizeof(float);
-  if (whole > std::min<uint64_t>(plan_.memory.limit_bytes, 2'000'000'000)) return;
+  if (!plan_.memory.writes_sample) return;
   phases_.begin("sample");
   const std::string prompt = "The capital of France is";
   std::vector<int32_t> ids = tokenizer_->encode(prompt, true);
