@@ -15,7 +15,7 @@ help:
 	@echo 'make format        lay the sources out as the tests want them'
 	@echo 'make fuzz          each reader for ten minutes (FUZZ_SECONDS=600)'
 	@echo 'make test-long     kill -9 at 200 random moments'
-	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors and gguf'
+	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors, GPTQModel and gguf (TEXT=FILE: perplexity on it)'
 	@echo 'make bench         what the solvers take      make bench-memory   peak memory at the shapes of an 8B model'
 	@echo 'make clean         remove what was built; downloads stay'
 
@@ -43,10 +43,9 @@ test-long: build
 	@KILLS=200 ctest --test-dir build/release -R 'cli/kill' --output-on-failure --timeout 20000
 
 test-peers: build
-	@test -f tests/peers/load_outputs.py || { echo 'test-peers: the comparing script is not written yet (tests/peers/load_outputs.py)' >&2; exit 1; }
 	@setup/wheels.sh model
 	@setup/venv.sh peers
-	@build/venvs/peers/bin/python tests/peers/load_outputs.py --pare ./pare --model $(DEMO_MODEL) --work build/peers
+	@build/venvs/peers/bin/python tests/peers/load_outputs.py --pare ./pare --model $(DEMO_MODEL) --work build/peers $(if $(TEXT),--text $(TEXT))
 
 fuzz: FUZZ_SECONDS = 600
 fuzz: setup

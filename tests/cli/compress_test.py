@@ -73,6 +73,13 @@ class Compress(PareTest):
         self.assertIn("exactly", result.stdout)
         self.assertFalse(out.exists())
 
+    def test_the_plan_and_the_report_say_which_loaders_refuse_the_result(self):
+        out, options = self.fresh("out"), ["--sparsity", 0.5, "--format", "compressed-tensors"]
+        plan = json.loads(run("compress", self.model, "-o", out, "--dry-run", "--json", *options, *self.calibration()).stdout)
+        self.assertIn("fills these layers with random values", " ".join(plan["notes"]))
+        self.compress(out, *options)
+        self.assertIn("fills these layers with random values", " ".join(json.loads((out / "report.json").read_text())["warnings"]))
+
     def test_ctrl_c_keeps_the_journal_and_prints_the_line_to_go_on(self):
         out = self.fresh("out")
         words = [PARE, "compress", str(self.model), "-o", str(out), "--bits", "4", "--group", "32", *map(str, self.calibration())]

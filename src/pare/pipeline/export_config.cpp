@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace pare {
 namespace {
@@ -20,8 +21,11 @@ struct Scheme {
   auto operator<=>(const Scheme&) const = default;
 };
 
-Scheme scheme_of(const WeightForm& form) {
-  return {form.bits, form.group >= form.shape[1] ? -1 : form.group, form.symmetric};
+// `shared`: groups that are less than a row elsewhere. A row of just that length joins them rather than being a scheme
+// of its own: transformers takes only GPTQ folders of a single one.
+Scheme scheme_of(const WeightForm& form, const std::set<int64_t>& shared) {
+  const bool whole_row = form.group >= form.shape[1] && !shared.contains(form.group);
+  return {form.bits, whole_row ? -1 : form.group, form.symmetric};
 }
 
 const char* dtype_word(Dtype dtype) {
@@ -46,13 +50,18 @@ struct Groups {
 
 Groups group_modules(const ExportJob& job, const std::vector<StoredAs>& as) {
   Groups groups;
+  std::set<int64_t> shared;
+  for (const ExportParameter& parameter : job.parameters) {
+    const WeightForm& form = parameter.form;
+    if (form.kind == WeightForm::Kind::grouped_ints && form.group < form.shape[1]) shared.insert(form.group);
+  }
   bool has_head = false;
   for (size_t i = 0; i < job.parameters.size(); ++i) {
     const ExportParameter& parameter = job.parameters[i];
     const std::string module = module_of(parameter.name);
     has_head = has_head || module == "lm_head";
-    if (as[i] == StoredAs::gptq || as[i] == StoredAs::packed) {
-      groups.modules[scheme_of(parameter.form)].push_back(module);
+    if (as[i] == StoredAs::gptq || as[i] == StoredAs::gptq_v2 || as[i] == StoredAs::packed) {
+      groups.modules[scheme_of(parameter.form, shared)].push_back(module);
     } else if (as[i] == StoredAs::bitmask || as[i] == StoredAs::bitmask_24) {
       groups.pruned.push_back(module);
     } else if (is_linear(parameter)) {
@@ -68,9 +77,10 @@ std::vector<std::string> with_prefix(const std::string& prefix, std::vector<std:
   return texts;
 }
 
-json gptq_config(const ExportJob& job, const Groups& groups, bool act_order) {
+json gptq_config(const ExportJob& job, const std::vector<StoredAs>& as, const Groups& groups, bool act_order) {
   const auto main = std::max_element(groups.modules.begin(), groups.modules.end(),
                                      [](const auto& a, const auto& b) { return a.second.size() < b.second.size(); });
+  const bool v2 = std::find(as.begin(), as.end(), StoredAs::gptq_v2) != as.end();
   json dynamic = json::object();
   for (const auto& group : groups.modules) {
     if (group.first == main->first) continue;
@@ -89,7 +99,7 @@ json gptq_config(const ExportJob& job, const Groups& groups, bool act_order) {
                  {"group_size", main->first.group},
                  {"sym", main->first.symmetric},
                  {"desc_act", act_order},
-                 {"checkpoint_format", "gptq"},
+                 {"checkpoint_format", v2 ? "gptq_v2" : "gptq"},
                  {"pack_dtype", "int32"},
                  {"lm_head", false},
                  {"static_groups", job.act_order},
@@ -167,7 +177,7 @@ json export_config(const ExportJob& job, const std::vector<StoredAs>& as, bool a
   config[dtype_key] = dtype_word(main_dtype(job));
   const Groups groups = group_modules(job, as);
   if (job.format == OutputFormat::gptq && !groups.modules.empty()) {
-    config["quantization_config"] = gptq_config(job, groups, act_order);
+    config["quantization_config"] = gptq_config(job, as, groups, act_order);
   }
   if (job.format == OutputFormat::compressed_tensors && (!groups.modules.empty() || !groups.pruned.empty())) {
     config["quantization_config"] = compressed_tensors_config(job, as, groups);

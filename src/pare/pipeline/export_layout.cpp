@@ -37,6 +37,10 @@ std::vector<StoredAs> stored_as(const ExportJob& job) {
   const bool all_24 = std::all_of(job.parameters.begin(), job.parameters.end(), [](const ExportParameter& parameter) {
     return !is_pruned_matrix(parameter.form) || bitmask_why_not(parameter.form, BitmaskLayout::sparse_24).empty();
   });
+  const bool any_zeros =
+      std::any_of(job.parameters.begin(), job.parameters.end(), [](const ExportParameter& parameter) {
+        return parameter.form.kind == WeightForm::Kind::grouped_ints && !parameter.form.symmetric;
+      });
   std::vector<StoredAs> result;
   for (const ExportParameter& parameter : job.parameters) {
     const WeightForm& form = parameter.form;
@@ -44,7 +48,7 @@ std::vector<StoredAs> stored_as(const ExportJob& job) {
     if (!refusal.empty()) throw UnsupportedError(parameter.name + ": " + refusal);
     const bool ints = form.kind == WeightForm::Kind::grouped_ints;
     StoredAs as = StoredAs::dense;
-    if (job.format == OutputFormat::gptq && ints) as = StoredAs::gptq;
+    if (job.format == OutputFormat::gptq && ints) as = any_zeros ? StoredAs::gptq_v2 : StoredAs::gptq;
     if (job.format == OutputFormat::compressed_tensors && ints) as = StoredAs::packed;
     if (job.format == OutputFormat::compressed_tensors && is_pruned_matrix(form)) {
       as = all_24 ? StoredAs::bitmask_24 : StoredAs::bitmask;
@@ -57,6 +61,7 @@ std::vector<StoredAs> stored_as(const ExportJob& job) {
 std::vector<TensorSpec> stored_tensors(const ExportParameter& parameter, StoredAs as) {
   switch (as) {
     case StoredAs::gptq:
+    case StoredAs::gptq_v2:
       return gptq_tensors(parameter.form, module_of(parameter.name));
     case StoredAs::packed:
       return packed_tensors(parameter.form, module_of(parameter.name));
@@ -82,7 +87,8 @@ void store(const ExportParameter& parameter, StoredAs as, const Weight& weight, 
                            "compressed-tensors no longer has. Use --dequantize, or compress the original again");
   }
   const std::string module = module_of(parameter.name);
-  const std::vector<StoredTensor> tensors = as == StoredAs::gptq ? pack_gptq(weight, module, GptqVersion::v1)
+  const std::vector<StoredTensor> tensors = as == StoredAs::gptq      ? pack_gptq(weight, module, GptqVersion::v1)
+                                            : as == StoredAs::gptq_v2 ? pack_gptq(weight, module, GptqVersion::v2)
                                             : as == StoredAs::packed
                                                 ? pack_packed(weight, module)
                                                 : pack_bitmask(weight, parameter.name, layout_of(as));

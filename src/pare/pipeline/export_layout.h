@@ -12,7 +12,9 @@
 
 namespace pare {
 
-enum class StoredAs { dense, gptq, packed, bitmask, bitmask_24 };
+// gptq_v2 for all layers of a model when one is asymmetric: v1 stores zeros less one, so a zero of 0 wraps, and
+// GPTQModel 7.7 adds its one to whole words, which carries into the next zero. Its own loader refuses such v1 anyway.
+enum class StoredAs { dense, gptq, gptq_v2, packed, bitmask, bitmask_24 };
 
 using WriteTensor = std::function<void(const std::string& name, std::span<const std::byte> bytes)>;
 

@@ -175,8 +175,22 @@ std::vector<std::string> export_notes(const ExportJob& job) {
         "BF16. "
         "Load with dtype=\"float16\", or compress with BF16 scales.");
   }
-  if ((odd_bits || asymmetric) && job.format == OutputFormat::gptq) {
-    notes.push_back("vLLM's current GPTQ loader takes symmetric 4 and 8 bits only; GPTQModel takes this one.");
+  if (job.format == OutputFormat::gptq) {
+    const nlohmann::json config = export_config(job, stored_as(job), false);
+    const bool mixed = config.contains("quantization_config") && config["quantization_config"].contains("dynamic");
+    if (mixed) {
+      notes.push_back(
+          "The layers differ in their grids, which GPTQModel.load takes and transformers' from_pretrained does not.");
+    }
+    if (odd_bits || asymmetric) {
+      notes.push_back("vLLM's current GPTQ loader takes symmetric 4 and 8 bits only; GPTQModel takes this one.");
+    }
+  }
+  if (asymmetric && job.format == OutputFormat::compressed_tensors) {
+    notes.push_back(
+        "transformers with compressed-tensors 0.18 to 0.20 refuses every asymmetric pack-quantized folder (sizes of "
+        "weight_zero_point); with 0.15 to 0.17 it loads those of 4 and 8 bits. `pare convert --format gptq` makes one "
+        "that current versions load.");
   }
   if (odd_bits && job.format == OutputFormat::compressed_tensors) {
     notes.push_back(

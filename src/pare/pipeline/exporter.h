@@ -1,7 +1,7 @@
 // Writing a model in a format that other people's software loads.
 //
 //   hf                   Hugging Face folder, dense weights of the model's dtype (pruned, or dequantized for study)
-//   gptq                 GPTQ v1: qweight, qzeros, scales, g_idx
+//   gptq                 GPTQ v1, v2 when asymmetric: qweight, qzeros, scales, g_idx
 //   compressed-tensors   pack-quantized for integers; sparse-24-bitmask / sparse-bitmask for masks
 //   gguf                 one .gguf file; Q4_0, Q4_1, Q8_0 where the grid is exactly theirs, F16/BF16/F32 otherwise
 //

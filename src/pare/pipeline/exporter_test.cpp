@@ -8,6 +8,7 @@
 #include "pare/base/error.h"
 #include "pare/io/gguf.h"
 #include "pare/io/hf_folder.h"
+#include "pare/io/safetensors.h"
 #include "pare/io/test_files.h"
 #include "pare/pipeline/convert.h"
 #include "pare/pipeline/export_config.h"
@@ -186,7 +187,7 @@ TEST_F(ExporterTest, GptqReadsBackWithTheSameCodes) {
       EXPECT_EQ(config["group_size"], 32);
       EXPECT_EQ(config["sym"], symmetric);
       EXPECT_EQ(config["desc_act"], false);
-      EXPECT_EQ(config["checkpoint_format"], "gptq");
+      EXPECT_EQ(config["checkpoint_format"], symmetric ? "gptq" : "gptq_v2");
       EXPECT_FALSE(config.contains("dynamic"));
       EXPECT_EQ(config, json_of(folder / "quantize_config.json"));
     }
@@ -208,6 +209,54 @@ TEST_F(ExporterTest, GptqSaysWhichLayersAreOtherwise) {
   EXPECT_EQ(dynamic,
             (json{{"+:^model\\.layers\\.(0|1)\\.mlp\\.down_proj$", {{"bits", 8}, {"group_size", -1}, {"sym", true}}},
                   {"-:^model\\.layers\\.(0|1)\\.self_attn\\.v_proj$", json::object()}}));
+}
+
+TEST_F(ExporterTest, RowsAsLongAsTheGroupOfOtherLayersAreOneSchemeWithThem) {
+  for (const OutputFormat format : {OutputFormat::gptq, OutputFormat::compressed_tensors}) {
+    SmallExport run(source(), format);
+    run.quantize({.group = 64});  // 64 inputs, but down_proj's 96
+    expect_codes(run, run.write(out(std::string(name_of(format)))));
+    const json config = json_of(out(std::string(name_of(format))) / "config.json")["quantization_config"];
+    if (format == OutputFormat::gptq) {
+      EXPECT_EQ(config["group_size"], 64);
+      EXPECT_FALSE(config.contains("dynamic"));
+    } else {
+      EXPECT_EQ(config["config_groups"].size(), 1u);
+    }
+  }
+}
+
+TEST_F(ExporterTest, NotesSayWhichLoadersRefuse) {
+  SmallExport packed(source(), OutputFormat::compressed_tensors);
+  packed.quantize({.group = 32, .symmetric = false});
+  packed.write(out("packed"));
+  EXPECT_THAT(export_notes(packed.job), testing::Contains(HasSubstr("0.18 to 0.20 refuses")));
+  SmallExport symmetric(source(), OutputFormat::gptq);
+  symmetric.quantize({.group = 32});
+  symmetric.write(out("symmetric"));
+  EXPECT_THAT(export_notes(symmetric.job), testing::Not(testing::Contains(HasSubstr("GPTQModel"))));
+  SmallExport mixed(source(), OutputFormat::gptq);
+  mixed.replace_linears([&](const std::string& name, const std::vector<int64_t>& shape) {
+    const int bits = name.find("down_proj") != std::string::npos ? 8 : 4;
+    return random_ints({.rows = shape[0], .cols = shape[1], .bits = bits, .group = 32});
+  });
+  mixed.write(out("mixed"));
+  EXPECT_THAT(export_notes(mixed.job), testing::Contains(HasSubstr("GPTQModel.load")));
+}
+
+// GPTQModel adds 1 to words of v1 zeros at once: a field that holds the largest value carries into its neighbour.
+TEST_F(ExporterTest, NoZeroOfAnAsymmetricGptqFolderWraps) {
+  SmallExport run(source(), OutputFormat::gptq);
+  run.replace_linears([&](const std::string&, const std::vector<int64_t>& shape) {
+    Weight weight = random_ints({.rows = shape[0], .cols = shape[1], .bits = 2, .group = 32, .symmetric = false});
+    auto& zeros = std::get<GroupedInts>(weight.base).zeros;
+    std::fill(zeros.begin(), zeros.end(), uint8_t{0});
+    return weight;
+  });
+  expect_codes(run, run.write(out()));
+  const SafetensorsFile file = SafetensorsFile::open(out() / "model.safetensors");
+  const auto bytes = file.bytes(*file.find("model.layers.0.self_attn.q_proj.qzeros"));
+  EXPECT_TRUE(std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; }));
 }
 
 TEST_F(ExporterTest, PackQuantizedReadsBackWithTheSameCodes) {

@@ -318,6 +318,7 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
                  (files.gguf() != nullptr ? "; --format gguf keeps the blocks of the source" : ""));
   }
   plan.notes.assign(notes.begin(), notes.end());
+  for (std::string& note : export_notes(job)) plan.notes.push_back(std::move(note));
   plan.calibration_tokens = need == CurvatureNeed::none ? 0 : recipe.calibration.samples * recipe.calibration.length;
   plan_memory(plan, files, recipe, options);
   plan_time(plan, options.threads);
