@@ -110,14 +110,15 @@ def compare(bench, variant):
             return refused_or_loaded(bench, variant, out, dense, second, reference, expected, cells)
         if variant.reader.startswith("gptqmodel") and not readers.has_gptqmodel():
             return "SKIPPED", {**cells, "note": "gptqmodel or optimum is not installed: tensors only"}
-        compare_loaded(bench, variant, out, readers.load(out, variant.reader), reference, expected, cells)
+        compare_loaded(bench, variant, out, readers.load(out, variant.reader), dense, reference, expected, cells)
     except Exception as error:
         return "FAILED", {**cells, "note": f"{type(error).__name__}: {error}"}
     return "ok", cells
 
 
-def compare_loaded(bench, variant, out, model, reference, expected, cells):
-    kind = "f16" if variant.reader.startswith("gptqmodel") else "f32"
+def compare_loaded(bench, variant, out, model, dense, reference, expected, cells):
+    f16 = model.dtype == torch.float16
+    same_type = readers.load(dense, dtype=torch.float16) if f16 else reference  # then rounding is no excuse
     tokenizer = readers.load_tokenizer(out)
     bench.same_tokens(out, tokenizer)
     ids = tokenizer(bench.text.read_text(), add_special_tokens=False)["input_ids"]
@@ -129,16 +130,16 @@ def compare_loaded(bench, variant, out, model, reference, expected, cells):
     if rounded:
         by.append(f"{checks.tensors(rounded, expected, rounded_to=torch.float16)} as f16")
     cells["tensors"] = ", ".join(filter(None, by))
-    cells["logits"] = f"{checks.logits(model, reference, tokenizer, kind):.1e}"
+    cells["logits"] = f"{checks.logits(model, same_type, tokenizer):.1e}{' f16' if f16 else ''}"
     length, tokens = WINDOWS[variant.model]
     ours = bench.eval(out, bench.text, length, tokens)
-    off = checks.same_perplexity(ours, checks.perplexity(model, ids[:tokens], length), kind)
+    off = checks.same_perplexity(ours, checks.perplexity(model, ids[:tokens], length), "f16" if f16 else "f32")
     cells["perplexity"] = f"{ours:.6g} {100 * off:.4f} %"
-    if kind == "f16":  # GPTQModel computes in f16; with f32 the figure is Pare's
+    if f16:  # with the same weights in f32 the figure is Pare's
         checks.same_perplexity(ours, checks.perplexity(reference, ids[:tokens], length), "f32")
-    quick = kind == "f32" and variant.model == "tiny"  # GPTQModel dequantizes anew for each token
+    quick = not f16 and variant.model == "tiny"  # GPTQModel dequantizes anew for each token
     prompts = checks.PROMPTS if quick else checks.PROMPTS[:3]
-    cells["text"] = checks.text(model, reference, tokenizer, checks.LOGITS[kind], prompts)
+    cells["text"] = checks.text(model, same_type, tokenizer, prompts)
     if variant.reader == "transformers":  # the type that the config names, which is what most people load
         auto = readers.load(out, dtype="auto")
         checks.require(torch.isfinite(auto(torch.tensor([ids[:64]])).logits).all().item(), f"dtype=\"auto\" ({auto.dtype}): not finite")
@@ -157,7 +158,7 @@ def refused_or_loaded(bench, variant, out, dense, second, reference, expected, c
             for name, tensor in second.items():
                 model.get_parameter(name).copy_(tensor)
     compare_loaded(bench, dataclasses.replace(variant, reader="transformers" if result == "ok" else "decompress"), out, model,
-                   reference, expected, cells)
+                   dense, reference, expected, cells)
     if result == "PARTIAL":
         cells["note"] = "transformers refuses, as it does compressed-tensors' own; warned of. Logits: transformers on the decompressed"
     return result, cells
@@ -201,7 +202,7 @@ def base_perplexity(bench, name, text, lines, length, tokens):
         return "FAILED", {"note": f"{type(error).__name__}: {error}"}
 
 
-COLUMNS = [("row", 32), ("tensors", 50), ("logits", 8), ("perplexity", 18), ("text", 6), ("s", 4), ("result", 8), ("note", 0)]
+COLUMNS = [("row", 32), ("tensors", 50), ("logits", 11), ("perplexity", 18), ("text", 6), ("s", 4), ("result", 8), ("note", 0)]
 
 
 def show(table, row, result, cells, seconds):
@@ -225,7 +226,7 @@ def main():
     bench = Bench(args)
     print(readers.versions(), file=table)
     print("tensors: how many are equal bit by bit (as f16: to Pare's values rounded to f16, the type that peer dequantizes in). logits: largest "
-          "difference over the largest logit.\nperplexity: pare eval's, and how far the peer's is from it. text: 20 greedy tokens, of ten prompts or three.\n", file=table)
+          "difference over the largest logit; f16: to transformers in f16 on Pare's dense weights, in which GPTQModel computes.\nperplexity: pare eval's, and how far the peer's is from it. text: 20 greedy tokens, of ten prompts or three.\n", file=table)
     print(" ".join(name.ljust(width) for name, width in COLUMNS), file=table, flush=True)
 
     rows = [(str(variant), lambda v=variant: compare(bench, v)) for variant in VARIANTS]

@@ -27,7 +27,7 @@ def gguf_file(folder):
 
 
 def load(folder, reader="transformers", dtype=torch.float32):
-    """A model whose call gives logits. GPTQModel's linears compute in f16 whatever `dtype` is."""
+    """A model whose call gives logits. GPTQModel's linears compute in f16, so with it the whole model does."""
     if reader == "gptqmodel.load":
         from gptqmodel import BACKEND, GPTQModel
         return GPTQModel.load(str(folder), backend=BACKEND.GPTQ_TORCH, device="cpu", dtype=torch.float16).model.eval()
@@ -36,6 +36,7 @@ def load(folder, reader="transformers", dtype=torch.float32):
         options["gguf_file"] = gguf_file(folder)
     if reader == "gptqmodel":
         from transformers import GPTQConfig
+        options["dtype"] = torch.float16
         # "auto" takes kernels that are compiled at the first call, minutes, and that round more. `bits` is overruled by the file's
         options["quantization_config"] = GPTQConfig(bits=4, backend="gptq_torch")
     return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
