@@ -148,6 +148,7 @@ uint64_t f32_bytes(const WeightForm& form) {
 constexpr uint64_t kProcessBytes = 240'000'000;
 // Rows of the head and the logits of a few tokens at a time (evaluate.cpp).
 constexpr uint64_t kHeadBytes = 64'000'000;
+constexpr int64_t kTextsAtOnce = 32;  // as generate.cpp has it
 // A sample of the compressed model's text needs the whole model in memory, as f32.
 constexpr uint64_t kMostForSample = 2'000'000'000;
 // Activations of one batch of calibration windows inside a block, in f32 words per token: residual, norm, q, k, v,
@@ -210,6 +211,17 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   }
   memory.peak_bytes =
       std::max(fixed + (memory.spill_activations ? 0 : memory.activations_bytes), memory.evaluation_bytes);
+  if (plan.calibration_tokens > 0 && recipe.calibration.files.empty()) {
+    // generate.cpp: the whole model, keys and values of the texts that are written together
+    const auto at_once = static_cast<uint64_t>(std::min<int64_t>(recipe.calibration.samples, kTextsAtOnce));
+    uint64_t cached = 0;
+    for (const LayerPlan& layer : plan.layers) {
+      if (layer.kind == "k_proj" || layer.kind == "v_proj") cached += static_cast<uint64_t>(layer.form.shape[0]);
+    }
+    const uint64_t length = static_cast<uint64_t>(recipe.calibration.length);
+    memory.own_text_bytes = kProcessBytes + kHeadBytes + whole + at_once * length * cached * sizeof(float);
+    memory.peak_bytes = std::max(memory.peak_bytes, std::min(memory.own_text_bytes, memory.limit_bytes));
+  }
   memory.writes_sample = kProcessBytes + whole <= std::min(memory.limit_bytes, kMostForSample);
   if (memory.writes_sample) memory.peak_bytes = std::max(memory.peak_bytes, kProcessBytes + whole);
   if (memory.peak_bytes > memory.limit_bytes) {

@@ -92,12 +92,13 @@ std::string Plan::text() const {
           std::string(name_of(format)) + figure + "\n";
   text += "  exactly        " + std::to_string(sizes.weight_bytes) + " bytes in " +
           std::to_string(sizes.file_bytes.size()) + (sizes.file_bytes.size() == 1 ? " file\n" : " files\n");
-  text +=
-      wrapped("  memory         ",
-              "about " + format_bytes(memory.peak_bytes) + " at most (one block " + format_bytes(memory.block_bytes) +
-                  ", curvature " + format_bytes(memory.curvature_bytes) + ", activations " +
-                  format_bytes(memory.activations_bytes) + (memory.spill_activations ? " kept on disk" : "") +
-                  ", evaluation " + format_bytes(memory.evaluation_bytes) + ")");
+  text += wrapped(
+      "  memory         ",
+      "about " + format_bytes(memory.peak_bytes) + " at most (one block " + format_bytes(memory.block_bytes) +
+          ", curvature " + format_bytes(memory.curvature_bytes) + ", activations " +
+          format_bytes(memory.activations_bytes) + (memory.spill_activations ? " kept on disk" : "") + ", evaluation " +
+          format_bytes(memory.evaluation_bytes) +
+          (memory.own_text_bytes > 0 ? ", writing its own text " + format_bytes(memory.own_text_bytes) : "") + ")");
   text += "  disk           " + format_bytes(disk_bytes) + " while it runs\n";
   if (calibration_tokens > 0) {
     text += wrapped("  time           ", "about " + format_duration(seconds) + " for " +

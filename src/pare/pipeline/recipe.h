@@ -43,7 +43,7 @@ struct LayerWish {
   double damp = 0.01;
   bool act_order = true;
   bool static_groups = true;
-  int descent_sweeps = 3;
+  int descent_sweeps = 2;
   bool refit_scales = true;
   double shift = 0;
   int64_t block = 128;

@@ -195,7 +195,10 @@ Solution gptq(const Problem& problem, const GptqOptions& options) {
   const at::Tensor codes = encode(best.values, best.grid);
   solution.weight = to_grouped_ints(codes, best.grid, options.grid);
   solution.dequantized = decode(codes, best.grid);
-  const OutputError error = output_error(problem.weight, solution.dequantized, h);
+  // What was measured on the way is the loss of the result, unless the target was another or codes round differently.
+  const bool measured = options.shift == 0 && at::equal(solution.dequantized, best.values);
+  const OutputError error =
+      output_error(problem.weight, solution.dequantized, h, measured ? std::optional(total(loss)) : std::nullopt);
   solution.loss = error.loss;
   solution.relative_loss = error.relative;
   solution.damp = factor.damp;

@@ -9,10 +9,7 @@ namespace {
 
 // sum over rows of v H v^T, or of v^2 without H.
 double total_form(const at::Tensor& values, const at::Tensor& h) {
-  const at::Tensor rows = h.defined() ? row_losses(values, h.contiguous()) : values.to(at::kDouble).square().sum(1);
-  double total = 0;
-  for (int64_t r = 0; r < rows.size(0); ++r) total += rows.const_data_ptr<double>()[r];
-  return total;
+  return total(h.defined() ? row_losses(values, h.contiguous()) : values.to(at::kDouble).square().sum(1));
 }
 
 }  // namespace
@@ -29,10 +26,11 @@ void require_finite_weight(const Problem& problem) {
                    "again.");
 }
 
-OutputError output_error(const at::Tensor& weight, const at::Tensor& dequantized, const at::Tensor& h) {
+OutputError output_error(const at::Tensor& weight, const at::Tensor& dequantized, const at::Tensor& h,
+                         std::optional<double> loss) {
   PARE_ASSERT(weight.dim() == 2 && weight.sizes() == dequantized.sizes());
   OutputError error;
-  error.loss = total_form(weight - dequantized, h);
+  error.loss = loss ? *loss : total_form(weight - dequantized, h);
   const double whole = total_form(weight, h);
   error.relative = whole > 0 ? error.loss / whole : 0;
   return error;

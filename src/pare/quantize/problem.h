@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,10 +37,11 @@ struct Solution {
 // InputError naming the layer and the place of the first weight that is not finite.
 void require_finite_weight(const Problem& problem);
 
-// tr(D H D^T) and its ratio to tr(W H W^T); with undefined h, plain squares.
+// tr(D H D^T) and its ratio to tr(W H W^T); with undefined h, plain squares. `loss`: the former, where it is known.
 struct OutputError {
   double loss = 0, relative = 0;
 };
-OutputError output_error(const at::Tensor& weight, const at::Tensor& dequantized, const at::Tensor& h);
+OutputError output_error(const at::Tensor& weight, const at::Tensor& dequantized, const at::Tensor& h,
+                         std::optional<double> loss = std::nullopt);
 
 }  // namespace pare

@@ -24,6 +24,12 @@ at::Tensor row_losses(const at::Tensor& difference, const at::Tensor& h) {
   return losses;
 }
 
+double total(const at::Tensor& losses) {
+  double sum = 0;
+  for (int64_t r = 0; r < losses.size(0); ++r) sum += losses.const_data_ptr<double>()[r];
+  return sum;
+}
+
 void take_rows(Rounded& into, const Rounded& from, const at::Tensor& mask) {
   const at::Tensor rows = mask.unsqueeze(1);
   into.values = at::where(rows, from.values, into.values);

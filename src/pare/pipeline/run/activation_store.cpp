@@ -1,6 +1,7 @@
 #include "pare/pipeline/run/activation_store.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,19 @@ namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& folder, const char* doing) {
   throw ResourceError(folder.string() + ": cannot " + doing + " activations on disk: " + std::strerror(errno));
+}
+
+// Pages of its own, which go back to the system with it: as many megabytes of holes in the heap would stay.
+at::Tensor copy_on_own_pages(const at::Tensor& values) {
+  const size_t bytes = values.nbytes();
+  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) {
+    throw ResourceError("out of memory: no " + std::to_string(bytes) +
+                        " bytes for activations. Use --memory, which keeps them on disk, or fewer --samples");
+  }
+  at::Tensor copy = at::from_blob(
+      pages, values.sizes(), [bytes](void* start) { ::munmap(start, bytes); }, at::kFloat);
+  return copy.copy_(values);
 }
 
 }  // namespace
@@ -35,7 +49,7 @@ void ActivationStore::push_back(const at::Tensor& values) {
   offsets_.push_back(end_);
   end_ += values.numel() * static_cast<int64_t>(sizeof(float));
   if (file_ < 0) {
-    in_memory_.push_back(values.clone(at::MemoryFormat::Contiguous));
+    in_memory_.push_back(copy_on_own_pages(values));
   } else {
     set(shapes_.size() - 1, values);
   }

@@ -130,7 +130,7 @@ class BlockWalk {
         attention_.reset();
         BlockState state = block_->begin_mlp(residual_->get(batch));
         block_->advance(state);
-        if (const uint64_t bytes = state.input.nbytes(); bytes <= keep_bytes_ && batch == kept_.size()) {
+        if (const uint64_t bytes = state.input.nbytes(); bytes <= keep_bytes_ && batch == kept_.batches()) {
           keep_bytes_ -= bytes;
           kept_.push_back(state.input);
         }
@@ -140,8 +140,8 @@ class BlockWalk {
   }
 
   void finish(size_t batch) {
-    BlockState state = batch < kept_.size() ? BlockState{3, residual_->get(batch), std::move(kept_[batch])}
-                                            : block_->begin_mlp(residual_->get(batch));
+    BlockState state = batch < kept_.batches() ? BlockState{3, residual_->get(batch), kept_.get(batch)}
+                                               : block_->begin_mlp(residual_->get(batch));
     while (state.stage < block_->stages().size()) block_->advance(state);
     residual_->set(batch, state.residual);
   }
@@ -150,7 +150,7 @@ class BlockWalk {
   const DecoderBlock* block_;
   ActivationStore* residual_;
   std::unique_ptr<ActivationStore> attention_;
-  std::vector<at::Tensor> kept_;  // of the first batches
+  ActivationStore kept_;  // in memory, of the first batches
   uint64_t keep_bytes_;
 };
 
