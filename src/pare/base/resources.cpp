@@ -54,7 +54,7 @@ uint64_t available_memory_bytes() {
 void keep_heap_compact() {
 #if defined(__GLIBC__)
   mallopt(M_ARENA_MAX, 2);
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // a set threshold no longer grows by itself
+  mallopt(M_MMAP_THRESHOLD, 8 << 20);  // a set threshold no longer grows by itself
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
 #endif
 }

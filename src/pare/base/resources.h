@@ -12,7 +12,7 @@ void reset_peak_rss();              // where the kernel allows it
 uint64_t available_memory_bytes();  // what could be taken without swapping, cgroup limits included
 std::string cpu_name();
 
-// For work on large arrays over a long time: blocks of 32 MB and more go back to the system when freed, so does the end
+// For work on large arrays over a long time: blocks of 8 MB and more go back to the system when freed, so does the end
 // of the heap, and all threads share two heaps. What lives long beside short-lived arrays should lie on pages of its
 // own (ActivationStore). Without both the heap of a run filled with holes: 25 MB for each block of SmolLM2, 1.4 GB at
 // the end. At most once, before the first threads.
