@@ -67,10 +67,10 @@ void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, std::set<s
   if (group == 0) {
     group = choose_group(in, format);
     if (group != kDefaultGroup) {
-      notes.insert("groups of " + std::to_string(group) + " for " + layer.kind +
+      notes.insert("groups of " + std::to_string(group) +
                    (format == OutputFormat::gguf
                         ? ": what GGUF's blocks hold"
-                        : ": its " + std::to_string(in) + " inputs are not a multiple of 128"));
+                        : " for layers with " + std::to_string(in) + " inputs, which are not a multiple of 128"));
     }
   }
   if (group == -1) group = in;
@@ -147,7 +147,7 @@ uint64_t f32_bytes(const WeightForm& form) {
 // keep_heap_compact). Measured on SmolLM2 with 16, 32 and 128 windows, and on 8B shapes: docs/results.md.
 constexpr uint64_t kProcessBytes = 240'000'000;
 // Rows of the head and the logits of a few tokens at a time (evaluate.cpp).
-constexpr uint64_t kHeadBytes = 64'000'000;
+constexpr uint64_t kMostHeadBytes = 64'000'000;
 constexpr int64_t kTextsAtOnce = 32;  // as generate.cpp has it
 // A sample of the compressed model's text needs the whole model in memory, as f32.
 constexpr uint64_t kMostForSample = 2'000'000'000;
@@ -185,8 +185,12 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   uint64_t largest_block = 0;
   for (const auto& [block, bytes] : block_f32) largest_block = std::max(largest_block, bytes);
 
-  uint64_t whole = 0;
-  for (const ParameterInfo& parameter : files.parameters()) whole += f32_bytes(parameter.form);
+  uint64_t whole = 0, vocabulary = 0;
+  for (const ParameterInfo& parameter : files.parameters()) {
+    whole += f32_bytes(parameter.form);
+    if (parameter.name == "model.embed_tokens.weight") vocabulary = static_cast<uint64_t>(parameter.shape.front());
+  }
+  const uint64_t head = std::min(kMostHeadBytes, 2048 * vocabulary * sizeof(float));
   const auto tokens = static_cast<uint64_t>(plan.calibration_tokens);
   const auto of_tokens = [&](int64_t width) { return tokens * static_cast<uint64_t>(width) * sizeof(float); };
   bool shifted = false;
@@ -200,7 +204,7 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   const uint64_t fixed = kProcessBytes + batch + memory.curvature_bytes + memory.block_bytes;
   const auto evaluated = static_cast<uint64_t>(options.evaluation_tokens);
   memory.evaluation_bytes =
-      kProcessBytes + kHeadBytes + largest_block + 3 * evaluated * static_cast<uint64_t>(hidden) * sizeof(float);
+      kProcessBytes + head + largest_block + 3 * evaluated * static_cast<uint64_t>(hidden) * sizeof(float);
   memory.limit_bytes = options.memory_bytes != 0 ? options.memory_bytes : available_memory_bytes();
   memory.spill_activations = fixed + memory.activations_bytes > memory.limit_bytes;
   if (!memory.spill_activations && recipe.true_sequential) {
@@ -219,8 +223,13 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
       if (layer.kind == "k_proj" || layer.kind == "v_proj") cached += static_cast<uint64_t>(layer.form.shape[0]);
     }
     const uint64_t length = static_cast<uint64_t>(recipe.calibration.length);
-    memory.own_text_bytes = kProcessBytes + kHeadBytes + whole + at_once * length * cached * sizeof(float);
+    memory.own_text_bytes = kProcessBytes + head + whole + at_once * length * cached * sizeof(float);
     memory.peak_bytes = std::max(memory.peak_bytes, std::min(memory.own_text_bytes, memory.limit_bytes));
+    if (memory.own_text_bytes > memory.limit_bytes) {
+      plan.notes.push_back("writing its own calibration text takes the whole model in memory, " +
+                           format_bytes(memory.own_text_bytes) + " of " + format_bytes(memory.limit_bytes) +
+                           ": unless that text is in the cache already, give --calib FILE");
+    }
   }
   memory.writes_sample = kProcessBytes + whole <= std::min(memory.limit_bytes, kMostForSample);
   if (memory.writes_sample) memory.peak_bytes = std::max(memory.peak_bytes, kProcessBytes + whole);
