@@ -67,11 +67,44 @@ class Compress(PareTest):
         report = json.loads((out / "report.json").read_text())
         self.assertIn("model itself", report["calibration"]["source"])
 
+    def test_own_text_is_written_only_for_what_needs_it(self):
+        def plan(*options):
+            return json.loads(run("compress", self.model, "--dry-run", "--json", *options).stdout)
+        self.assertGreater(plan("--bits", 4, "--eval-text", self.text)["own_text_bytes"], 0)
+        self.assertGreater(plan("--bits", 4, "--method", "rtn")["own_text_bytes"], 0, "held out for the evaluation")
+        self.assertEqual(plan("--bits", 4, "--method", "rtn", "--eval-text", self.text)["own_text_bytes"], 0)
+        self.assertEqual(plan("--bits", 4, "--method", "rtn", "--eval-tokens", 0)["own_text_bytes"], 0)
+        out, cache = self.fresh("out"), self.fresh("cache")
+        run("compress", self.model, "-o", out, "--bits", 4, "--group", 32, "--method", "rtn", "--eval-text", self.text, "--eval-tokens", 128,
+            "--eval-length", 64, env={**os.environ, "PARE_CACHE": str(cache)})
+        report = json.loads((out / "report.json").read_text())
+        self.assertEqual(report["evaluation"]["text"], str(self.text))
+        self.assertEqual(report["evaluation"]["tokens"], 128)
+        self.assertFalse(cache.exists())
+
+    def test_own_text_that_does_not_fit_is_refused_before_it_is_written(self):
+        options = ["--bits", 4, "--group", 32, "--samples", 32, "--length", 16384]
+        plan = json.loads(run("compress", self.model, "--dry-run", "--json", *options).stdout)
+        refused = run("compress", self.model, "-o", self.fresh("out"), *options, "--memory", plan["own_text_bytes"] - 1, check=5)
+        self.assertIn("--calib", refused.stderr)
+
     def test_dry_run_writes_nothing_and_needs_no_torch(self):
         out = self.fresh("out")
         result = run("compress", self.model, "-o", out, "--dry-run", "--bits", 4, *self.calibration())
         self.assertIn("exactly", result.stdout)
         self.assertFalse(out.exists())
+
+    def test_the_format_chosen_is_one_that_loaders_take(self):
+        for format, options in (("compressed-tensors", ["--bits", 4]), ("gptq", ["--bits", 4, "--asym"]), ("compressed-tensors", ["--bits", 5, "--asym"]),
+                                ("hf", ["--sparsity", 0.5]), ("compressed-tensors", ["--sparsity", "2:4", "--bits", 4])):
+            with self.subTest(options=options):
+                plan = json.loads(run("compress", self.model, "--dry-run", "--json", *options).stdout)
+                self.assertEqual(plan["format"], format)
+
+    def test_gptq_has_one_group_for_all_layers(self):
+        plan = json.loads(run("compress", self.model, "--dry-run", "--json", "--bits", 4, "--format", "gptq").stdout)
+        self.assertIn("groups of 64 in all layers", " ".join(plan["notes"]))
+        self.assertEqual({layer["form"] for layer in plan["layers"]}, {"4-bit, one group a row, symmetric", "4-bit, groups of 64, symmetric"})
 
     def test_the_plan_and_the_report_say_which_loaders_refuse_the_result(self):
         out, options = self.fresh("out"), ["--sparsity", 0.5, "--format", "compressed-tensors"]

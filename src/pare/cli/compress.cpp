@@ -106,7 +106,8 @@ void run(const Flags& flags, Console& console) {
     return;
   }
   const ModelFiles files = ModelFiles::open(args.model);
-  const Plan plan = make_plan(files, args.recipe, {args.memory_bytes, args.threads, args.evaluation_tokens});
+  const Plan plan = make_plan(files, args.recipe,
+                              {args.memory_bytes, args.threads, args.evaluation_tokens, !args.evaluation_text.empty()});
   if (console.json) {
     std::printf("%s\n", plan.to_json().dump(1).c_str());
   } else {
@@ -138,8 +139,9 @@ void add_compress(CLI::App& app, Console& console) {
   command->add_option("--length", flags->length, "Tokens a window (default: 512)")
       ->check(CLI::Range(int64_t{8}, int64_t{1} << 20));
   command->add_option("--recipe", flags->recipe_file, "YAML file that says it all, per layer too; flags go over it");
-  command->add_option("--format", flags->format,
-                      "hf, gptq, compressed-tensors, gguf (default: compressed-tensors; pruned only: hf)");
+  command->add_option(
+      "--format", flags->format,
+      "hf, gptq, compressed-tensors, gguf (default: compressed-tensors; --asym: gptq; pruned only: hf)");
   command->add_flag("--one-pass", flags->one_pass,
                     "Curvature of a whole block from one pass instead of stage by stage");
   command->add_option("--memory", flags->memory, "Most memory to use, such as 6GB (default: what is free)");

@@ -27,18 +27,8 @@ PARE_INLINE void push(const float* e, const float* u, int64_t count, float* tile
   }
 }
 
-PARE_TARGET_AVX512 void push_avx512(const float* e, const float* u, int64_t count, float* tile) {
-  push<64>(e, u, count, tile);
-}
-PARE_TARGET_AVX2 void push_avx2(const float* e, const float* u, int64_t count, float* tile) {
-  push<32>(e, u, count, tile);
-}
-void push_baseline(const float* e, const float* u, int64_t count, float* tile) {
-  push<16>(e, u, count, tile);
-}
-
-auto push_for(simd::Level level) {
-  return level == simd::Level::avx512 ? push_avx512 : level == simd::Level::avx2 ? push_avx2 : push_baseline;
+void push_error(simd::Level level, const float* e, const float* u, int64_t count, float* tile) {
+  simd::run_at(level, [=](auto width) PARE_ALWAYS_INLINE { push<width>(e, u, count, tile); });
 }
 
 }  // namespace
@@ -51,7 +41,7 @@ at::Tensor walk_columns(at::Tensor& w, const at::Tensor& u, int64_t block, Colum
   PARE_ASSERT(w.is_contiguous() && w.scalar_type() == at::kFloat && u.is_contiguous() && u.scalar_type() == at::kFloat);
   float* const weights = w.data_ptr<float>();
   const float* const factor = u.const_data_ptr<float>();
-  const auto push_error = push_for(simd::best_level());
+  const simd::Level level = simd::best_level();
   at::Tensor losses = at::zeros({out}, at::kDouble);
   double* const loss = losses.data_ptr<double>();
 
@@ -76,7 +66,7 @@ at::Tensor walk_columns(at::Tensor& w, const at::Tensor& u, int64_t block, Colum
           step.fix(row, first + k, column, count - k, q);
           const float pivot = line[k];
           for (int r = 0; r < kWalkRows; ++r) e[r] = (column[r] - q[r]) / pivot;
-          push_error(e, line + k + 1, count - k - 1, column + kWalkRows);
+          push_error(level, e, line + k + 1, count - k - 1, column + kWalkRows);
           std::copy(q, q + kWalkRows, column);
           for (int64_t r = 0; r < rows; ++r) {
             errors[(row - rows_begin + r) * count + k] = e[r];

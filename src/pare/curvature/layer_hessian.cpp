@@ -96,7 +96,8 @@ struct HessianAccumulator::State {
       cross = at::zeros({in, in}, at::kFloat);
       packed_original = std::make_unique<PackedColumns>(in);
     }
-    const std::vector<Tile> below = tiles_of(in, true), all = tiles_of(in, false);
+    const std::vector<Tile> below = tiles_of(in, true);
+    const std::vector<Tile> all = original.defined() ? tiles_of(in, false) : std::vector<Tile>();
     for (int64_t first = 0; first < filled; first += kProductBlock) {
       const int64_t count = std::min(kProductBlock, filled - first);
       pack(*packed, chunk, first, count);

@@ -91,18 +91,24 @@ PARE_INLINE void piece(int64_t k, const T* a, const T* b, T* c, int64_t c_stride
   }
 }
 
-template <typename T, int Bytes, int Rows, bool Chain>
+// Rows of a piece: as many accumulators as the level has registers for.
+template <int Bytes>
+constexpr int kPieceRows = Bytes == 64   ? 12
+                           : Bytes == 32 ? 6
+                                         : 4;
+
+template <typename T, int Bytes, bool Chain>
 PARE_INLINE void panel_pair(int64_t k, const T* a, const T* b, T* c, int64_t c_stride) {
-  constexpr int kCols = 2 * Bytes / static_cast<int>(sizeof(T));
-  for (int i = 0; i < kPanelRows; i += Rows) {
+  constexpr int kCols = 2 * Bytes / static_cast<int>(sizeof(T)), kRows = kPieceRows<Bytes>;
+  for (int i = 0; i < kPanelRows; i += kRows) {
     for (int j = 0; j < kPanelCols<T>; j += kCols) {
-      piece<T, Bytes, Rows, Chain>(k, a + i, b + j, c + i * c_stride + j, c_stride);
+      piece<T, Bytes, kRows, Chain>(k, a + i, b + j, c + i * c_stride + j, c_stride);
     }
   }
 }
 
 // All panel pairs of packed A [m, k] and packed B [k, n].
-template <typename T, int Bytes, int Rows, bool Chain>
+template <typename T, int Bytes, bool Chain>
 PARE_INLINE void all_panels(int64_t m, int64_t n, int64_t k, const T* a, const T* b, T* c, int64_t c_stride) {
   for (int64_t j = 0; j < n; j += kPanelCols<T>) {
     for (int64_t i = 0; i < m; i += kPanelRows) {
@@ -110,7 +116,7 @@ PARE_INLINE void all_panels(int64_t m, int64_t n, int64_t k, const T* a, const T
       const T* b_panel = b + j * k;
       const int64_t rows = m - i, cols = n - j;
       if (rows >= kPanelRows && cols >= kPanelCols<T>) {
-        panel_pair<T, Bytes, Rows, Chain>(k, a_panel, b_panel, c + i * c_stride + j, c_stride);
+        panel_pair<T, Bytes, Chain>(k, a_panel, b_panel, c + i * c_stride + j, c_stride);
         continue;
       }
       T edge[kPanelRows * kPanelCols<T>] = {};
@@ -119,7 +125,7 @@ PARE_INLINE void all_panels(int64_t m, int64_t n, int64_t k, const T* a, const T
       for (int64_t r = 0; r < some_rows; ++r) {
         for (int64_t s = 0; s < some_cols; ++s) edge[r * kPanelCols<T> + s] = c[(i + r) * c_stride + j + s];
       }
-      panel_pair<T, Bytes, Rows, Chain>(k, a_panel, b_panel, edge, kPanelCols<T>);
+      panel_pair<T, Bytes, Chain>(k, a_panel, b_panel, edge, kPanelCols<T>);
       for (int64_t r = 0; r < some_rows; ++r) {
         for (int64_t s = 0; s < some_cols; ++s) c[(i + r) * c_stride + j + s] = edge[r * kPanelCols<T> + s];
       }
@@ -127,13 +133,13 @@ PARE_INLINE void all_panels(int64_t m, int64_t n, int64_t k, const T* a, const T
   }
 }
 
-// Work(level constants): a kernel's body, compiled for each level.
+// What simd::run_at compiles for each level.
 struct PackColumns {
   const float* x;
   int64_t stride, tokens, count;
   float *left, *right;
-  template <int Bytes, int Rows>
-  PARE_INLINE void run() const {
+  template <int Bytes>
+  PARE_INLINE void operator()(simd::Width<Bytes>) const {
     pack<float, kPanelRows>(x, 1, stride, count, tokens, 1.0f, left);
     pack<float, kPanelCols<float>>(x, 1, stride, count, tokens, 1.0f, right);
   }
@@ -142,9 +148,9 @@ struct AddTile {
   const float *left, *right;
   float* c;
   int64_t c_stride, rows, cols, tokens;
-  template <int Bytes, int Rows>
-  PARE_INLINE void run() const {
-    all_panels<float, Bytes, Rows, false>(rows, cols, tokens, left, right, c, c_stride);
+  template <int Bytes>
+  PARE_INLINE void operator()(simd::Width<Bytes>) const {
+    all_panels<float, Bytes, false>(rows, cols, tokens, left, right, c, c_stride);
   }
 };
 
@@ -163,8 +169,8 @@ struct Product {
 
 template <typename T, bool Chain>
 struct WholeProduct : Product<T> {
-  template <int Bytes, int Rows>
-  PARE_INLINE void run() const {
+  template <int Bytes>
+  PARE_INLINE void operator()(simd::Width<Bytes>) const {
     const Product<T>& x = *this;
     for (int64_t j = 0; j < x.n; j += kColsAtOnce) {
       const int64_t cols = std::min(kColsAtOnce, x.n - j);
@@ -176,33 +182,12 @@ struct WholeProduct : Product<T> {
           const int64_t rows = std::min(kRowsAtOnce, x.m - i);
           pack<T, kPanelRows>(x.a.data + i * x.a.row_stride + p * x.a.col_stride, x.a.row_stride, x.a.col_stride, rows,
                               some, x.sign, x.a_packed);
-          all_panels<T, Bytes, Rows, Chain>(rows, cols, some, x.a_packed, x.b_packed, x.c + i * x.c_stride + j,
-                                            x.c_stride);
+          all_panels<T, Bytes, Chain>(rows, cols, some, x.a_packed, x.b_packed, x.c + i * x.c_stride + j, x.c_stride);
         }
       }
     }
   }
 };
-
-template <class Kernel>
-PARE_TARGET_AVX512 void run_avx512(const Kernel& kernel) {
-  kernel.template run<64, 12>();
-}
-template <class Kernel>
-PARE_TARGET_AVX2 void run_avx2(const Kernel& kernel) {
-  kernel.template run<32, 6>();
-}
-template <class Kernel>
-void run_at(simd::Level level, const Kernel& kernel) {
-  switch (level) {
-    case simd::Level::avx512:
-      return run_avx512(kernel);
-    case simd::Level::avx2:
-      return run_avx2(kernel);
-    case simd::Level::baseline:
-      return kernel.template run<16, 4>();
-  }
-}
 
 }  // namespace
 
@@ -215,9 +200,9 @@ void add_product(T* c, int64_t c_stride, int64_t m, int64_t n, int64_t k, Stride
   const Aligned<T> b_packed(rounded_up(std::min(n, kColsAtOnce), kPanelCols<T>) * depth);
   const Product<T> x{c, c_stride, m, n, k, a, b, sign, a_packed.data, b_packed.data};
   if (summation == Summation::chain) {
-    run_at(level, WholeProduct<T, true>{x});
+    simd::run_at(level, WholeProduct<T, true>{x});
   } else {
-    run_at(level, WholeProduct<T, false>{x});
+    simd::run_at(level, WholeProduct<T, false>{x});
   }
 }
 
@@ -241,14 +226,15 @@ void PackedColumns::begin(const float* x, int64_t stride, int64_t tokens) {
 void PackedColumns::pack(int64_t first, int64_t count) {
   PARE_ASSERT(first % kStep == 0 && first + count <= columns_);
   const int64_t at = first * tokens_;  // panels lie one after the other
-  run_at(simd::best_level(), PackColumns{x_ + first, stride_, tokens_, count, left_.get() + at, right_.get() + at});
+  simd::run_at(simd::best_level(),
+               PackColumns{x_ + first, stride_, tokens_, count, left_.get() + at, right_.get() + at});
 }
 
 void PackedColumns::add_tile(const PackedColumns& x, const PackedColumns& y, float* c, int64_t c_stride, int64_t row,
                              int64_t rows, int64_t col, int64_t cols) {
   PARE_ASSERT(x.tokens_ == y.tokens_ && row % kStep == 0 && col % kStep == 0);
-  run_at(simd::best_level(), AddTile{x.left_.get() + row * x.tokens_, y.right_.get() + col * x.tokens_, c, c_stride,
-                                     rows, cols, x.tokens_});
+  simd::run_at(simd::best_level(), AddTile{x.left_.get() + row * x.tokens_, y.right_.get() + col * x.tokens_, c,
+                                           c_stride, rows, cols, x.tokens_});
 }
 
 template void add_product<float>(float*, int64_t, int64_t, int64_t, int64_t, Strided<float>, Strided<float>, float,

@@ -11,8 +11,6 @@
 namespace pare {
 namespace {
 
-constexpr size_t kSequencesAtOnce = 32;  // whose keys and values are in memory together
-
 // By inversion of the distribution function, summed in token order in double: one draw, no dependence on threads.
 int32_t draw(const float* logits, int64_t vocab, double temperature, double uniform) {
   const float* best = std::max_element(logits, logits + vocab);
@@ -65,9 +63,9 @@ std::vector<std::vector<int32_t>> generate(const Decoder& decoder, const std::ve
   for (int64_t i = 0; i < decoder.config().layers; ++i) blocks.push_back(decoder.block(i));
   const CounterRandom random(options.seed, "sampling");
   const auto steps = static_cast<size_t>(length);
-  const size_t batches = (texts.size() + kSequencesAtOnce - 1) / kSequencesAtOnce;
+  const size_t batches = (texts.size() + options.at_once - 1) / options.at_once;
   for (size_t b = 0; b < batches; ++b) {
-    const size_t first = b * kSequencesAtOnce, count = std::min(kSequencesAtOnce, texts.size() - first);
+    const size_t first = b * options.at_once, count = std::min(options.at_once, texts.size() - first);
     Batch batch(decoder, blocks, texts, first, count, length);
     std::vector<char> ended(count, 0);
     for (size_t position = 0; position + 1 < steps; ++position) {

@@ -15,6 +15,7 @@ namespace pare {
 struct GenerateOptions {
   double temperature = 0;  // 0: the most likely token
   uint64_t seed = 0;
+  size_t at_once = 32;      // prompts whose keys and values are in memory together; changes no token
   bool stop_at_end = true;  // at one of `end`
   std::vector<int32_t> end;
   std::function<void(int64_t)> on_token;  // called with the length reached

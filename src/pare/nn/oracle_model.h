@@ -4,7 +4,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -15,20 +14,10 @@
 #include "pare/base/error.h"
 #include "pare/io/safetensors.h"
 #include "pare/io/safetensors_writer.h"
+#include "pare/io/test_files.h"
 #include "pare/weights/model_files.h"
 
 namespace pare {
-
-// A folder that goes away with the test.
-struct TemporaryFolder {
-  std::filesystem::path path;
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "pare_decoder_XXXXXX").string();
-    PARE_ASSERT(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path); }
-};
 
 // What a test may spoil before the model is opened.
 struct Spoil {
@@ -45,14 +34,14 @@ class OracleModel {
                                     (name + ".safetensors"))) {
     nlohmann::json config = nlohmann::json::parse(file_.metadata().at(config_key));
     if (!spoil.config_changes.is_null()) config.merge_patch(spoil.config_changes);
-    std::ofstream(folder_.path / "config.json") << config;
+    std::ofstream(folder_.path() / "config.json") << config;
     std::vector<TensorSpec> specs;
     for (const TensorInfo& tensor : file_.tensors()) {
       if (!tensor.name.starts_with("oracle.") && tensor.name != spoil.leave_out) {
         specs.push_back({tensor.name, *tensor.dtype, tensor.shape});
       }
     }
-    SafetensorsWriter writer(folder_.path / "model.safetensors", specs);
+    SafetensorsWriter writer(folder_.path() / "model.safetensors", specs);
     for (const TensorSpec& spec : specs) {
       const auto bytes = file_.bytes(*file_.find(spec.name));
       std::vector<std::byte> data(bytes.begin(), bytes.end());
@@ -60,7 +49,7 @@ class OracleModel {
       writer.write(spec.name, data);
     }
     writer.finish();
-    files = std::make_unique<ModelFiles>(ModelFiles::open(folder_.path));
+    files = std::make_unique<ModelFiles>(ModelFiles::open(folder_.path()));
     ids = tensor("oracle.ids", at::kLong);
     logits = tensor("oracle.logits", at::kFloat);
   }

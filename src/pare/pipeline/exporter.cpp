@@ -162,9 +162,8 @@ std::vector<std::string> export_notes(const ExportJob& job) {
   if (bitmasks && job.format == OutputFormat::compressed_tensors) {
     notes.push_back(
         "The pruned layers are stored as bitmasks, which compressed-tensors dropped after 0.14 and vLLM after 0.18. "
-        "Current "
-        "transformers does not refuse this folder but fills these layers with random values: load it with the older "
-        "versions, or make a dense one with `pare convert --format hf`.");
+        "Current transformers does not refuse this folder but fills these layers with random values: load it with the "
+        "older versions, or make a dense one with `pare convert --format hf`.");
   }
   if (zeros_in_codes) {
     notes.push_back("Removed weights are stored as the code of zero: exact, but no current reader makes use of them.");
@@ -172,8 +171,7 @@ std::vector<std::string> export_notes(const ExportJob& job) {
   if (scales_f16 && main_dtype(job) == Dtype::bf16) {
     notes.push_back(
         "The scales are F16 and the model is BF16: loaded as the model's own type, transformers rounds the scales to "
-        "BF16. "
-        "Load with dtype=\"float16\", or compress with BF16 scales.");
+        "BF16. Load with dtype=\"float16\", or compress with BF16 scales.");
   }
   if (job.format == OutputFormat::gptq) {
     const nlohmann::json config = export_config(job, stored_as(job), false);

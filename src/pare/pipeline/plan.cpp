@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -48,6 +49,16 @@ int64_t choose_group(int64_t in, OutputFormat format) {
   return in;
 }
 
+// The width whose groups suit all layers; 0 in formats that take different groups in different layers.
+int64_t common_inputs(const ModelFiles& files, OutputFormat format) {
+  int64_t common = 0;
+  if (format != OutputFormat::gptq) return common;
+  for (const ParameterInfo& parameter : files.parameters()) {
+    if (as_linear(parameter)) common = std::gcd(common, parameter.shape[1]);
+  }
+  return common;
+}
+
 // Values that the model's own type keeps as they are stay in it; blocks of a GGUF become f16 (bf16 would lose three
 // more bits), vectors f32.
 Dtype dense_dtype(const WeightForm& source) {
@@ -62,11 +73,14 @@ WeightForm dense_form(const WeightForm& source) {
   return form;
 }
 
-void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, std::set<std::string>& notes) {
+void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, int64_t common, std::set<std::string>& notes) {
   int64_t& group = layer.wish.group;
   if (group == 0) {
-    group = choose_group(in, format);
-    if (group != kDefaultGroup) {
+    group = choose_group(common > 0 ? common : in, format);
+    if (common > 0 && choose_group(in, format) != group) {
+      notes.insert("groups of " + std::to_string(group) +
+                   " in all layers, since transformers reads GPTQ only when they are alike");
+    } else if (common == 0 && group != kDefaultGroup) {
       notes.insert("groups of " + std::to_string(group) +
                    (format == OutputFormat::gguf
                         ? ": what GGUF's blocks hold"
@@ -76,13 +90,14 @@ void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, std::set<s
   if (group == -1) group = in;
   if (in % group != 0) {
     throw UsageError(layer.name + ": group " + std::to_string(group) + " does not divide its " + std::to_string(in) +
-                     " inputs. Use --group " + std::to_string(choose_group(in, format)) +
+                     " inputs. Use --group " + std::to_string(choose_group(common > 0 ? common : in, format)) +
                      ", or leave --group out and Pare chooses for each layer");
   }
 }
 
+// `common`: common_inputs().
 LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const Recipe& recipe, OutputFormat format,
-                     std::set<std::string>& notes) {
+                     int64_t common, std::set<std::string>& notes) {
   LayerPlan layer;
   layer.name = linear.layer;
   layer.kind = linear.kind;
@@ -97,7 +112,7 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
       throw UsageError(layer.name + ": " + method.name +
                        " does not round; leave out the bits, or use sparsegpt, which prunes and rounds together");
     }
-    resolve_group(layer, in, format, notes);
+    resolve_group(layer, in, format, common, notes);
     form.kind = WeightForm::Kind::grouped_ints;
     form.bits = layer.wish.bits;
     form.ternary = layer.wish.ternary;
@@ -128,15 +143,26 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
   return layer;
 }
 
-void choose_format(Plan& plan, const Recipe& recipe) {
-  if (recipe.format) {
-    plan.format = parse_output_format(*recipe.format);
-    return;
+// What most software loads: compressed-tensors for integers, but GPTQ for asymmetric ones (export_notes says why).
+OutputFormat choose_format(const ModelFiles& files, const Recipe& recipe, std::set<std::string>& notes) {
+  if (recipe.format) return parse_output_format(*recipe.format);
+  bool quantizes = false, asymmetric = false, gptq_holds = true;
+  std::set<std::string> unused;
+  for (const ParameterInfo& parameter : files.parameters()) {
+    const auto linear = as_linear(parameter);
+    if (!linear || !parameter.readable) continue;
+    const LayerPlan layer = plan_layer(*linear, parameter.form, recipe, OutputFormat::compressed_tensors, 0, unused);
+    if (layer.wish.method == "none") continue;
+    const bool ints = layer.form.kind == WeightForm::Kind::grouped_ints;
+    quantizes = quantizes || ints;
+    asymmetric = asymmetric || (ints && !layer.form.symmetric);
+    gptq_holds = gptq_holds && why_not(layer.form, OutputFormat::gptq).empty();
   }
-  const WishPatch& wish = recipe.wish;
-  bool quantizes = wish.bits.value_or(0) > 0;
-  for (const LayerOverride& layer : recipe.layers) quantizes = quantizes || layer.patch.bits.value_or(0) > 0;
-  plan.format = quantizes ? OutputFormat::compressed_tensors : OutputFormat::hf;
+  if (asymmetric && gptq_holds) {
+    notes.insert("written as GPTQ: its readers take zero points, transformers with compressed-tensors does not");
+    return OutputFormat::gptq;
+  }
+  return quantizes ? OutputFormat::compressed_tensors : OutputFormat::hf;
 }
 
 uint64_t f32_bytes(const WeightForm& form) {
@@ -144,16 +170,13 @@ uint64_t f32_bytes(const WeightForm& form) {
 }
 
 // What the process holds beside the arrays counted below: libtorch's code and tables, what the heap keeps (see
-// keep_heap_compact). Measured on SmolLM2 with 16, 32 and 128 windows, and on 8B shapes: docs/results.md.
+// keep_heap_compact). So that the plan is not below what SmolLM2 took with 128 windows of 512: docs/results.md. Small
+// models take less.
 constexpr uint64_t kProcessBytes = 330'000'000;
 // Rows of the head and the logits of a few tokens at a time (evaluate.cpp).
 constexpr uint64_t kMostHeadBytes = 64'000'000;
-constexpr int64_t kTextsAtOnce = 32;  // as generate.cpp has it
 // A sample of the compressed model's text needs the whole model in memory, as f32.
 constexpr uint64_t kMostForSample = 2'000'000'000;
-// Activations of one batch of calibration windows inside a block, in f32 words per token: residual, norm, q, k, v,
-// attention, gate, up, product.
-constexpr int64_t kBatchTokens = 2048;
 // Copies of a [in, in] matrix alive while it is factored: the Hessian, the damped one, its factor, the inverse factor.
 constexpr uint64_t kFactorCopies = 4;
 // Copies of a layer's [out, in] weight while it is solved: original, working, permuted, result, codes.
@@ -162,7 +185,6 @@ constexpr uint64_t kSolveCopies = 5;
 void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, const PlanOptions& options) {
   MemoryPlan& memory = plan.memory;
   std::map<int64_t, uint64_t> block_f32;
-  std::map<std::pair<int64_t, int64_t>, std::set<int64_t>> widths;  // of each block's Hessians
   uint64_t largest_layer = 0, hessians = 0, largest_hessian = 0;
   int64_t hidden = 0, attention = 0, inner = 0, widest = 0;
   for (const LayerPlan& layer : plan.layers) {
@@ -200,6 +222,7 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   memory.activations_bytes = (shifted ? 2 : 1) * (residual + stage);
   memory.curvature_bytes = largest_hessian == 0 ? 0 : hessians + (kFactorCopies - 1) * largest_hessian;
   memory.block_bytes = largest_block + kSolveCopies * largest_layer;
+  // Of one batch inside a block, in f32 words per token: residual, norm, q, k, v, attention; gate, up, product.
   const uint64_t batch = static_cast<uint64_t>(kBatchTokens * (6 * hidden + 3 * widest)) * sizeof(float);
   const uint64_t fixed = kProcessBytes + batch + memory.curvature_bytes + memory.block_bytes;
   const auto evaluated = static_cast<uint64_t>(options.evaluation_tokens);
@@ -215,9 +238,10 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   }
   memory.peak_bytes =
       std::max(fixed + (memory.spill_activations ? 0 : memory.activations_bytes), memory.evaluation_bytes);
-  if (plan.calibration_tokens > 0 && recipe.calibration.files.empty()) {
+  const int64_t texts = own_texts(recipe.calibration.length, plan.calibration_tokens, plan.held_out_tokens);
+  if (texts > 0 && recipe.calibration.files.empty()) {
     // generate.cpp: the whole model, keys and values of the texts that are written together
-    const auto at_once = static_cast<uint64_t>(std::min<int64_t>(recipe.calibration.samples, kTextsAtOnce));
+    const auto at_once = static_cast<uint64_t>(std::min(texts, kTextsAtOnce));
     uint64_t cached = 0;
     for (const LayerPlan& layer : plan.layers) {
       if (layer.kind == "k_proj" || layer.kind == "v_proj") cached += static_cast<uint64_t>(layer.form.shape[0]);
@@ -264,8 +288,9 @@ void plan_time(Plan& plan, int threads) {
 
 Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions& options) {
   Plan plan;
-  choose_format(plan, recipe);
   std::set<std::string> notes;
+  plan.format = choose_format(files, recipe, notes);
+  const int64_t common = common_inputs(files, plan.format);
   std::vector<std::string> linear_names;
   ExportJob job;
   job.source = &files;
@@ -281,7 +306,7 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
     std::string why = "not a linear of a block";
     if (linear) {
       linear_names.push_back(linear->layer);
-      LayerPlan layer = plan_layer(*linear, source, recipe, plan.format, notes);
+      LayerPlan layer = plan_layer(*linear, source, recipe, plan.format, common, notes);
       if (layer.wish.method != "none") {
         const std::string refusal = why_not(layer.form, plan.format);
         if (!refusal.empty()) throw UsageError(layer.name + ": " + refusal);
@@ -341,6 +366,7 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
   plan.notes.assign(notes.begin(), notes.end());
   for (std::string& note : export_notes(job)) plan.notes.push_back(std::move(note));
   plan.calibration_tokens = need == CurvatureNeed::none ? 0 : recipe.calibration.samples * recipe.calibration.length;
+  plan.held_out_tokens = options.evaluation_text ? 0 : options.evaluation_tokens;
   plan_memory(plan, files, recipe, options);
   plan_time(plan, options.threads);
   plan.disk_bytes =

@@ -24,6 +24,8 @@ struct LayerPlan {
   LayerWish wish;   // group resolved: what the solver gets
   WeightForm form;  // what is written
   uint64_t bytes_before = 0, bytes_after = 0;
+
+  nlohmann::json to_json() const;
 };
 
 struct LeftAlone {
@@ -32,6 +34,10 @@ struct LeftAlone {
   WeightForm form;
   uint64_t bytes = 0;  // in the result
 };
+
+// What the run does and the plan counts on.
+constexpr int64_t kBatchTokens = 2048;  // that go through a block together: its intermediates stay near the caches
+constexpr int64_t kTextsAtOnce = 32;    // that the model writes together when it writes its calibration text
 
 // How activations are kept between blocks.
 struct MemoryPlan {
@@ -60,16 +66,24 @@ struct Plan {
   double seconds = 0;              // estimate
   double flops = 0;                // that it rests on
   int64_t calibration_tokens = 0;  // 0: no layer needs any
+  int64_t held_out_tokens = 0;     // of the calibration text, for the evaluation
   int64_t blocks = 0;
 
   nlohmann::json to_json() const;
   std::string text() const;  // for people, at most 80 columns
 };
 
+// Windows of `length` tokens that the model writes when it writes its own text: for the calibration, then, rounded up,
+// those held out for the evaluation.
+constexpr int64_t own_texts(int64_t length, int64_t calibration_tokens, int64_t held_out_tokens) {
+  return calibration_tokens / length + (held_out_tokens + length - 1) / length;
+}
+
 struct PlanOptions {
   uint64_t memory_bytes = 0;  // 0: what the machine has to spare
   int threads = 0;            // 0: all
   int64_t evaluation_tokens = 0;
+  bool evaluation_text = false;  // of their own; else they are held out of the calibration text
 };
 
 // UsageError: a group that does not divide, a form that the output format lacks, an override that matches nothing, a

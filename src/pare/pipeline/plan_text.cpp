@@ -26,7 +26,8 @@ std::string wrapped(const std::string& first, const std::string& text) {
     size_t end = text.find(' ', at);
     if (end == std::string::npos) end = text.size();
     if (column + (end - at) > 78 && column > indent.size()) {
-      result += "\n" + indent;
+      result.back() = '\n';  // for the space
+      result += indent;
       column = indent.size();
     }
     result += text.substr(at, end - at) + (end < text.size() ? " " : "");
@@ -108,6 +109,17 @@ std::string Plan::text() const {
   return text;
 }
 
+nlohmann::json LayerPlan::to_json() const {
+  return {{"name", name},
+          {"kind", kind},
+          {"block", block},
+          {"shape", form.shape},
+          {"method", wish.method},
+          {"form", form.describe()},
+          {"bytes_before", bytes_before},
+          {"bytes_after", bytes_after}};
+}
+
 nlohmann::json Plan::to_json() const {
   nlohmann::json result{{"format", name_of(format)},
                         {"notes", notes},
@@ -116,6 +128,7 @@ nlohmann::json Plan::to_json() const {
                         {"files", nlohmann::json::array()},
                         {"bits_per_weight", bits_per_weight},
                         {"peak_bytes", memory.peak_bytes},
+                        {"own_text_bytes", memory.own_text_bytes},
                         {"spill_activations", memory.spill_activations},
                         {"disk_bytes", disk_bytes},
                         {"seconds", seconds},
@@ -125,14 +138,7 @@ nlohmann::json Plan::to_json() const {
     result["files"].push_back({{"name", sizes.file_names[i]}, {"bytes", sizes.file_bytes[i]}});
   }
   for (const LayerPlan& layer : layers) {
-    result["layers"].push_back({{"name", layer.name},
-                                {"kind", layer.kind},
-                                {"block", layer.block},
-                                {"shape", layer.form.shape},
-                                {"method", layer.wish.method},
-                                {"form", layer.form.describe()},
-                                {"bytes_before", layer.bytes_before},
-                                {"bytes_after", layer.bytes_after}});
+    result["layers"].push_back(layer.to_json());
   }
   for (const LeftAlone& item : left_alone) {
     result["left_alone"].push_back(

@@ -55,12 +55,12 @@ PARE_INLINE double sum_of_squares(const Row& row) {
   return sum.total;
 }
 
-PARE_INLINE void start_body(Row& row) {
+PARE_INLINE void start_row(Row& row) {
   for (int64_t j = 0; j < row.in; ++j) row.p[j] = row.r[j] * row.scale[j];
   row.rz = sum_of_squares(row);
 }
 
-PARE_INLINE void step_body(Row& row) {
+PARE_INLINE void step_row(Row& row) {
   LaneSum curvature;
   curvature.add(row.in, [&](int64_t j) { return row.p[j] * row.hp[j]; });
   const bool moves = curvature.total > 0 && row.rz > 0;
@@ -73,56 +73,10 @@ PARE_INLINE void step_body(Row& row) {
   for (int64_t j = 0; j < row.in; ++j) row.p[j] = row.r[j] * row.scale[j] + turn * row.p[j];
 }
 
-PARE_INLINE double loss_body(const Row& row) {
+PARE_INLINE double loss_of_row(const Row& row) {
   LaneSum sum;
   sum.add(row.in, [&](int64_t j) { return (row.w[j] - row.q[j]) * row.r[j]; });
   return sum.total;
-}
-
-struct RowKernels {
-  void (*start)(Row&);
-  void (*step)(Row&);
-  double (*loss)(const Row&);
-};
-
-PARE_TARGET_AVX512 void start_avx512(Row& row) {
-  start_body(row);
-}
-PARE_TARGET_AVX512 void step_avx512(Row& row) {
-  step_body(row);
-}
-PARE_TARGET_AVX512 double loss_avx512(const Row& row) {
-  return loss_body(row);
-}
-PARE_TARGET_AVX2 void start_avx2(Row& row) {
-  start_body(row);
-}
-PARE_TARGET_AVX2 void step_avx2(Row& row) {
-  step_body(row);
-}
-PARE_TARGET_AVX2 double loss_avx2(const Row& row) {
-  return loss_body(row);
-}
-void start_baseline(Row& row) {
-  start_body(row);
-}
-void step_baseline(Row& row) {
-  step_body(row);
-}
-double loss_baseline(const Row& row) {
-  return loss_body(row);
-}
-
-RowKernels row_kernels() {
-  switch (simd::best_level()) {
-    case simd::Level::avx512:
-      return {start_avx512, step_avx512, loss_avx512};
-    case simd::Level::avx2:
-      return {start_avx2, step_avx2, loss_avx2};
-    case simd::Level::baseline:
-      break;
-  }
-  return {start_baseline, step_baseline, loss_baseline};
 }
 
 // sqrt(c) of the header.
@@ -159,7 +113,6 @@ class RowsAtOnce {
         h_(h),
         rates_(rates),
         pattern_(pattern),
-        kernels_(row_kernels()),
         p_(size_),
         hp_(size_),
         scale_(size_),
@@ -189,7 +142,7 @@ class RowsAtOnce {
         scale_[r * in_ + j] = s.keep[r * in_ + j] ? 1 / h_[j * in_ + j] : 0.0f;
       }
       Row row = row_of(s, r);
-      kernels_.start(row);
+      simd::run_at(level_, [&row](auto) PARE_ALWAYS_INLINE { start_row(row); });
       rz_[r] = row.rz;
     }
     for (int step = 0; step < steps; ++step) {
@@ -198,7 +151,7 @@ class RowsAtOnce {
                   Summation::blocks);
       for (int64_t r = 0; r < rows_; ++r) {
         Row row = row_of(s, r);
-        kernels_.step(row);
+        simd::run_at(level_, [&row](auto) PARE_ALWAYS_INLINE { step_row(row); });
         rz_[r] = row.rz;
       }
     }
@@ -270,7 +223,10 @@ class RowsAtOnce {
   }
 
   void measure(State& s) {
-    for (int64_t r = 0; r < rows_; ++r) s.loss[r] = kernels_.loss(row_of(s, r));
+    for (int64_t r = 0; r < rows_; ++r) {
+      const Row row = row_of(s, r);
+      s.loss[r] = simd::run_at(level_, [&row](auto) PARE_ALWAYS_INLINE { return loss_of_row(row); });
+    }
   }
 
   void find_in_row(const uint8_t* keep) {
@@ -318,7 +274,7 @@ class RowsAtOnce {
   const float *weight_, *h_;
   const std::vector<float>& rates_;
   const Pattern& pattern_;
-  RowKernels kernels_;
+  const simd::Level level_ = simd::best_level();
   std::vector<float> p_, hp_, scale_;
   std::vector<double> rz_;
   std::vector<float> worth_;

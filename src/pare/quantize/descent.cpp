@@ -16,7 +16,6 @@ namespace {
 
 constexpr int64_t kBlock = 128;      // columns; whole groups where they are smaller
 constexpr int64_t kWideGroup = 256;  // groups above this have their scales refitted apart, by products
-constexpr int kPasses = 2;           // visits of a code in one sweep
 
 // Columns of a strip that one task of the kernel improves, all pointers at the first of them.
 struct Block {
@@ -92,23 +91,16 @@ PARE_INLINE void improve(const Block& b, const GridShape& shape, bool refit) {
       const int64_t last = first + b.group < b.columns ? first + b.group : b.columns;
       float* scale = b.scale + group * b.width + r;
       const Lanes zero = load_lanes(b.zero + group * b.width + r);
-      for (int pass = 0; pass < kPasses; ++pass) {
-        const Lanes s = load_lanes(scale);
-        for (int64_t j = first; j < last; ++j) move_code(b, j, r, s, zero, shape.maxq);
-        if (refit) move_scale(b, first, last, r, shape.rounding, scale);
-      }
+      const Lanes s = load_lanes(scale);
+      for (int64_t j = first; j < last; ++j) move_code(b, j, r, s, zero, shape.maxq);
+      if (refit) move_scale(b, first, last, r, shape.rounding, scale);
     }
   }
 }
 
-PARE_TARGET_AVX512 void improve_avx512(const Block& b, const GridShape& shape, bool refit) {
-  improve(b, shape, refit);
-}
-PARE_TARGET_AVX2 void improve_avx2(const Block& b, const GridShape& shape, bool refit) {
-  improve(b, shape, refit);
-}
-void improve_baseline(const Block& b, const GridShape& shape, bool refit) {
-  improve(b, shape, refit);
+// Not inlined into the sweep: one copy for each level.
+void improve_block(const Block& b, const GridShape& shape, bool refit) {
+  simd::run_at(simd::best_level(), [=](auto) PARE_ALWAYS_INLINE { improve(b, shape, refit); });
 }
 
 struct Span {
@@ -145,9 +137,6 @@ class StripDescent {
     std::fill(g_.begin(), g_.end(), 0.0f);
     add_product<float>(g_.data(), width_, in_, width_, in_, row_major(h_, in_), row_major(difference.data(), width_),
                        1.0f, Summation::blocks);
-    const auto improve = simd::best_level() == simd::Level::avx512 ? improve_avx512
-                         : simd::best_level() == simd::Level::avx2 ? improve_avx2
-                                                                   : improve_baseline;
     const bool wide = group_ > kWideGroup;
     std::vector<float> steps(static_cast<size_t>(std::min(group_, kWideGroup) * kLanes));
     std::vector<float> product(static_cast<size_t>(std::max(kBlock, kWideGroup) * kLanes));
@@ -156,17 +145,26 @@ class StripDescent {
       for (const Span& span : spans) {
         const int64_t at = span.first * width_, count = span.count * width_;
         std::copy_n(q.data() + at, count, difference.data() + at);
-        improve({span.count, group_, width_, h_ + span.first * in_ + span.first, in_, q.data() + at, g_.data() + at,
-                 scale.data() + span.group * width_, zero.data() + span.group * width_, steps.data(), product.data()},
-                shape_, refit && !wide);
+        improve_block(
+            {span.count, group_, width_, h_ + span.first * in_ + span.first, in_, q.data() + at, g_.data() + at,
+             scale.data() + span.group * width_, zero.data() + span.group * width_, steps.data(), product.data()},
+            shape_, refit && !wide);
         for (int64_t i = at; i < at + count; ++i) difference[i] = q[i] - difference[i];
         push(span, difference.data() + at);
       }
       if (refit && wide) move_wide_scales();
     }
+    loss.assign(static_cast<size_t>(width_), 0.0);
+    for (int64_t j = 0; j < in_; ++j) {
+      for (int64_t r = 0; r < width_; ++r) {
+        const int64_t i = j * width_ + r;
+        loss[r] += static_cast<double>(weights[i] - q[i]) * static_cast<double>(g_[i]);
+      }
+    }
   }
 
   std::vector<float> q, scale, zero;
+  std::vector<double> loss;  // of each row, after run()
 
  private:
   // G outside the span follows the change of q inside it.
@@ -236,8 +234,8 @@ class StripDescent {
 
 }  // namespace
 
-void descend(const at::Tensor& target, const at::Tensor& h, int sweeps, bool refit_scales, const GridOptions& options,
-             Rounded& rounded) {
+at::Tensor descend(const at::Tensor& target, const at::Tensor& h, int sweeps, bool refit_scales,
+                   const GridOptions& options, Rounded& rounded) {
   const int64_t out = target.size(0), in = target.size(1), group = rounded.grid.group;
   const GridShape shape(options);
   PARE_ASSERT(h.is_contiguous() && h.size(0) == in && shape.maxq == static_cast<float>(rounded.grid.maxq));
@@ -245,6 +243,7 @@ void descend(const at::Tensor& target, const at::Tensor& h, int sweeps, bool ref
   at::Tensor values = rounded.values.contiguous();
   at::Tensor scale = rounded.grid.scale.contiguous(), zero = rounded.grid.zero.contiguous();
   Rounded better{.grid = {at::empty_like(scale), zero, rounded.grid.maxq, group}, .values = at::empty_like(values)};
+  at::Tensor losses = at::empty({out}, at::kDouble);
   const std::vector<Strip> strips = cut_rows(out);
   parallel_tasks(static_cast<int64_t>(strips.size()), [&](int64_t i) {
     const Strip& strip = strips[i];
@@ -260,8 +259,10 @@ void descend(const at::Tensor& target, const at::Tensor& h, int sweeps, bool ref
     descent.run(weights, sweeps, refit_scales);
     store_strip(descent.q.data(), in, strip, better.values.data_ptr<float>());
     store_strip(descent.scale.data(), scale.size(1), strip, better.grid.scale.data_ptr<float>());
+    std::copy_n(descent.loss.data(), strip.count, losses.data_ptr<double>() + strip.first);
   });
   rounded = std::move(better);
+  return losses;
 }
 
 }  // namespace pare

@@ -186,8 +186,8 @@ Solution gptq(const Problem& problem, const GptqOptions& options) {
   plain = {};
   if (options.descent_sweeps > 0) {
     Rounded better = best;
-    descend(target, h, options.descent_sweeps, options.refit_scales, options.grid, better);
-    const at::Tensor better_loss = row_losses(target - better.values, h);
+    const at::Tensor better_loss =
+        descend(target, h, options.descent_sweeps, options.refit_scales, options.grid, better);
     take_rows(best, better, better_loss.lt(loss));
     loss = at::minimum(loss, better_loss);
   }

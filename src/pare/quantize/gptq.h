@@ -11,13 +11,14 @@
 // weighed by 1 / U[j,j]^2, which is what an error in column j costs in the walk (theirs: all alike; usual: H[j,j]); and
 // what is done after the walk (descent.h).
 //
-// Measured on SmolLM2-135M, group 64, asymmetric, mean relative loss of three of its blocks in 1e-3:
+// Measured on SmolLM2-135M, group 64, asymmetric, mean relative loss of three of its blocks in 1e-3 (when a
+// sweep still visited each group twice):
 //                                    3 bits   2 bits
 //   scales weighed by H[j,j]          8.16     32.2
 //   by 1 / U[j,j]^2                   7.43     30.3
 //   and 1 sweep of descent            7.09     28.1
 //   and 3 sweeps                      6.93     27.2       8 sweeps: 6.88 and 26.9
-// The default is 2 sweeps: 2.6 s for the walk of a 4096 x 4096 layer on two cores, 6.5 s with both sweeps.
+// The default is 2 sweeps: 2.6 s for the walk of a 4096 x 4096 layer on two cores, 5.9 s with both sweeps.
 // Without the refit of scales 3 sweeps gain a third less. Tried beside it and left out, at two to four times the time:
 // solving each group anew for nine scales (-1.1 % at 3 bits), walking a second time with the refitted scales (-1.4 %).
 // No gain: damp 0.003 or 0.03, scales 5 % or 10 % larger than fitted, ordering by the inverse's diagonal.

@@ -72,57 +72,22 @@ PARE_INLINE void fit_lanes(const GridShape& shape, const float* values, int64_t 
   store_lanes(zero_dst, best_zero);
 }
 
-PARE_INLINE void fit_all(const GridShape& shape, const float* values, int64_t width, int64_t columns,
-                         const float* importance, float* scale, float* zero) {
-  for (int64_t r = 0; r < width; r += kLanes) {
-    fit_lanes(shape, values + r, width, columns, importance, scale + r, zero + r);
-  }
-}
-
-PARE_TARGET_AVX512 void fit_avx512(const GridShape& shape, const float* values, int64_t width, int64_t columns,
-                                   const float* importance, float* scale, float* zero) {
-  fit_all(shape, values, width, columns, importance, scale, zero);
-}
-PARE_TARGET_AVX2 void fit_avx2(const GridShape& shape, const float* values, int64_t width, int64_t columns,
-                               const float* importance, float* scale, float* zero) {
-  fit_all(shape, values, width, columns, importance, scale, zero);
-}
-void fit_baseline(const GridShape& shape, const float* values, int64_t width, int64_t columns, const float* importance,
-                  float* scale, float* zero) {
-  fit_all(shape, values, width, columns, importance, scale, zero);
-}
-
 }  // namespace
 
 void fit_group(const GridShape& shape, const float* values, int64_t width, int64_t columns, const float* importance,
                float* scale, float* zero, simd::Level level) {
-  const auto fit = level == simd::Level::avx512 ? fit_avx512 : level == simd::Level::avx2 ? fit_avx2 : fit_baseline;
-  fit(shape, values, width, columns, importance, scale, zero);
+  simd::run_at(level, [=](auto) PARE_ALWAYS_INLINE {
+    for (int64_t r = 0; r < width; r += kLanes) {
+      fit_lanes(shape, values + r, width, columns, importance, scale + r, zero + r);
+    }
+  });
 }
-
-namespace {
-
-PARE_INLINE void round_lanes_of(const float* w, const float* scale, const float* zero, float maxq, float* q) {
-  const Lanes s = load_lanes(scale);
-  store_lanes(q, s * steps_of(load_lanes(w) / s, load_lanes(zero), maxq));
-}
-PARE_TARGET_AVX512 void round_avx512(const float* w, const float* scale, const float* zero, float maxq, float* q) {
-  round_lanes_of(w, scale, zero, maxq, q);
-}
-PARE_TARGET_AVX2 void round_avx2(const float* w, const float* scale, const float* zero, float maxq, float* q) {
-  round_lanes_of(w, scale, zero, maxq, q);
-}
-void round_baseline(const float* w, const float* scale, const float* zero, float maxq, float* q) {
-  round_lanes_of(w, scale, zero, maxq, q);
-}
-
-}  // namespace
 
 void round_tile(const float* w, const float* scale, const float* zero, float maxq, float* q) {
-  static const auto round = simd::best_level() == simd::Level::avx512 ? round_avx512
-                            : simd::best_level() == simd::Level::avx2 ? round_avx2
-                                                                      : round_baseline;
-  round(w, scale, zero, maxq, q);
+  simd::run_at(simd::best_level(), [=](auto) PARE_ALWAYS_INLINE {
+    const Lanes s = load_lanes(scale);
+    store_lanes(q, s * steps_of(load_lanes(w) / s, load_lanes(zero), maxq));
+  });
 }
 
 }  // namespace pare

@@ -27,12 +27,7 @@ Normalizer::Step Normalizer::read_step(const JsonPart& part) {
     part.only_keys({"prepend"});
     return Prepend{part.text("prepend")};
   }
-  if (type == "Replace") {
-    part.only_keys({"pattern", "content"});
-    const JsonPattern pattern = read_pattern(part.part("pattern"));
-    if (!pattern.regex) return Replace{pattern.text, std::nullopt, part.text("content")};
-    return Replace{"", Regex::oniguruma(pattern.text, part.where), part.text("content")};
-  }
+  if (type == "Replace") return Replace(part);
   if (type == "Strip") {
     part.only_keys({"strip_left", "strip_right"});
     return Strip{part.flag("strip_left"), part.flag("strip_right")};
@@ -54,19 +49,9 @@ std::string Normalizer::apply(std::string text, bool& from_start) const {
                      if (!text.empty()) text.insert(0, prepend.text);
                    },
                    [&](const Replace& replace) {
-                     const auto cuts =
-                         replace.regex ? cut_by_regex(text, *replace.regex) : cut_by_text(text, replace.literal);
-                     std::string result;
-                     result.reserve(text.size());
-                     for (const Cut& cut : cuts) {
-                       if (cut.match) {
-                         result += replace.content;
-                         if (cut.range.begin == 0 && cut.range.end > 0 && replace.content.empty()) from_start = false;
-                       } else {
-                         result.append(text, cut.range.begin, cut.range.end - cut.range.begin);
-                       }
-                     }
-                     text = std::move(result);
+                     bool start_gone = false;
+                     text = replace.apply(text, &start_gone);
+                     if (start_gone) from_start = false;
                    },
                    [&](UnicodeForm form) { text = normalize_unicode(text, form); },
                    [&](Lowercase) { text = lowercase(text); },

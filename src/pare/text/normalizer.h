@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "pare/text/json_part.h"
-#include "pare/text/regex.h"
+#include "pare/text/replace.h"
 #include "pare/text/unicode.h"
 
 namespace pare {
@@ -23,11 +23,6 @@ class Normalizer {
  private:
   struct Prepend {
     std::string text;
-  };
-  struct Replace {
-    std::string literal;
-    std::optional<Regex> regex;
-    std::string content;
   };
   struct Lowercase {};
   struct Strip {

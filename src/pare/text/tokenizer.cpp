@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
-#include "pare/text/decoder.h"
 #include "pare/text/post_processor.h"
 #include "pare/text/pre_tokenizer.h"
+#include "pare/text/text_decoder.h"
 #include "pare/text/tokenizer_parts.h"
 
 namespace pare {
@@ -56,7 +56,7 @@ struct Tokenizer::Impl {
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   PostProcessor post_processor;
-  Decoder decoder;
+  TextDecoder decoder;
   std::unique_ptr<const AddedTokens> added;
   std::unique_ptr<const Bpe> bpe;
 

@@ -33,26 +33,27 @@ std::string fingerprint_of(const Windows& calibration, const Windows& evaluation
   return fingerprint.hex();
 }
 
-CalibrationTokens from_files(const Recipe& recipe, const EvaluationWish& evaluation, const Tokenizer& tokenizer) {
+CalibrationTokens from_files(const Recipe& recipe, const Plan& plan, int64_t evaluation_length,
+                             const Tokenizer& tokenizer) {
   const CalibrationWish& wish = recipe.calibration;
+  const int64_t samples = plan.calibration_tokens / wish.length;
   CalibrationTokens result;
   const auto tokens = tokenizer.encode(read_text_files(wish.files), false);
   const auto count = static_cast<int64_t>(tokens.size());
   for (const fs::path& file : wish.files) result.source += (result.source.empty() ? "" : ", ") + file.string();
   result.source += " (" + std::to_string(count) + " tokens)";
-  const int64_t kept = std::min(evaluation.tokens, count / 8);
+  const int64_t kept = std::min(plan.held_out_tokens, count / 8);
   const std::span all(tokens);
   const auto part = [&](int64_t from, int64_t size) {
     return all.subspan(static_cast<size_t>(from), static_cast<size_t>(size));
   };
-  if (wish.samples > 0)
-    result.calibration = sample_windows(part(0, count - kept), wish.samples, wish.length, recipe.seed);
-  const int64_t length = std::min(evaluation.length, kept);
+  if (samples > 0) result.calibration = sample_windows(part(0, count - kept), samples, wish.length, recipe.seed);
+  const int64_t length = std::min(evaluation_length, kept);
   if (length >= 2) result.evaluation = evaluation_windows(part(count - kept, kept), length);
   const auto got = static_cast<int64_t>(result.calibration.size());
-  if (got < wish.samples) {
+  if (got < samples) {
     result.warnings.push_back("calibration: the text holds " + std::to_string(got) + " windows of " +
-                              std::to_string(wish.length) + " tokens, " + std::to_string(wish.samples) +
+                              std::to_string(wish.length) + " tokens, " + std::to_string(samples) +
                               " were asked for; give more text or fewer --samples");
   }
   return result;
@@ -122,54 +123,48 @@ Windows write_text(const Decoder& decoder, const Tokenizer& tokenizer, int64_t s
   options.seed = seed;
   options.temperature = 1.0;
   options.stop_at_end = false;
+  options.at_once = static_cast<size_t>(kTextsAtOnce);
   Progress progress("the model writes its calibration text", length);
   options.on_token = [&](int64_t done) { progress.update(done, ""); };
   return generate(decoder, prompts, length, options);
 }
 
-CalibrationTokens from_the_model(const Recipe& recipe, const EvaluationWish& evaluation, const ModelFiles& files,
-                                 const Decoder& decoder, const Tokenizer& tokenizer, uint64_t memory_limit_bytes) {
-  const CalibrationWish& wish = recipe.calibration;
-  const int64_t extra = evaluation.tokens / wish.length;
-  const int64_t samples = wish.samples + extra;
+CalibrationTokens from_the_model(const Recipe& recipe, const Plan& plan, const ModelFiles& files,
+                                 const Decoder& decoder, const Tokenizer& tokenizer) {
+  const int64_t length = recipe.calibration.length;
+  const int64_t samples = own_texts(length, plan.calibration_tokens, plan.held_out_tokens);
   const std::string key = Fingerprint()
                               .add(files.fingerprint())
                               .add("own text 1 " + std::to_string(recipe.seed) + " " + std::to_string(samples) + " " +
-                                   std::to_string(wish.length))
+                                   std::to_string(length))
                               .hex();
   const fs::path cached = cache_folder() / ("own-text-" + key + ".safetensors");
   CalibrationTokens result;
   result.source = "written by the model itself";
-  Windows windows = read_cached(cached, samples, wish.length);
+  Windows windows = read_cached(cached, samples, length);
   if (windows.empty()) {
-    uint64_t whole = 0;
-    for (const ParameterInfo& parameter : files.parameters()) {
-      uint64_t elements = 1;
-      for (int64_t dim : parameter.shape) elements *= static_cast<uint64_t>(dim);
-      whole += elements * sizeof(float);
-    }
-    if (whole > memory_limit_bytes) {
+    if (plan.memory.own_text_bytes > plan.memory.limit_bytes) {
       throw ResourceError(
           "calibration: without --calib the model writes its own text, for which all of it must be in memory (" +
-          format_bytes(whole) + ", limit " + format_bytes(memory_limit_bytes) +
+          format_bytes(plan.memory.own_text_bytes) + ", limit " + format_bytes(plan.memory.limit_bytes) +
           "). Give text of the kind that the model will see: --calib FILE");
     }
-    windows = write_text(decoder, tokenizer, samples, wish.length, recipe.seed);
+    windows = write_text(decoder, tokenizer, samples, length, recipe.seed);
     write_cached(cached, windows);
   }
-  result.evaluation.assign(windows.begin() + wish.samples, windows.end());
-  windows.resize(static_cast<size_t>(wish.samples));
+  const int64_t calibrate = plan.calibration_tokens / length;
+  result.evaluation.assign(windows.begin() + calibrate, windows.end());
+  windows.resize(static_cast<size_t>(calibrate));
   result.calibration = std::move(windows);
   return result;
 }
 
 }  // namespace
 
-CalibrationTokens calibration_tokens(const Recipe& recipe, const EvaluationWish& evaluation, const ModelFiles& files,
-                                     const Decoder& decoder, const Tokenizer& tokenizer, uint64_t memory_limit_bytes) {
-  CalibrationTokens result = recipe.calibration.files.empty()
-                                 ? from_the_model(recipe, evaluation, files, decoder, tokenizer, memory_limit_bytes)
-                                 : from_files(recipe, evaluation, tokenizer);
+CalibrationTokens calibration_tokens(const Recipe& recipe, const Plan& plan, int64_t evaluation_length,
+                                     const ModelFiles& files, const Decoder& decoder, const Tokenizer& tokenizer) {
+  CalibrationTokens result = recipe.calibration.files.empty() ? from_the_model(recipe, plan, files, decoder, tokenizer)
+                                                              : from_files(recipe, plan, evaluation_length, tokenizer);
   result.fingerprint = fingerprint_of(result.calibration, result.evaluation);
   return result;
 }

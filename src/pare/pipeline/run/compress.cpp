@@ -22,6 +22,7 @@
 #include "pare/pipeline/progress.h"
 #include "pare/pipeline/report.h"
 #include "pare/pipeline/run/block_solver.h"
+#include "pare/pipeline/run/calibration.h"
 #include "pare/pipeline/run/evaluate.h"
 #include "pare/text/windows.h"
 
@@ -31,8 +32,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
-
-constexpr int64_t kBatchTokens = 2048;  // that go through a block together: its intermediates stay near the caches
 
 // GGUF's Q4_1 is exact only when scale * zero is exact in f16 (GridOptions::scale_bits).
 int scale_bits_for(OutputFormat format) {
@@ -64,7 +63,9 @@ class Run {
   explicit Run(const CompressOptions& options)
       : options_(options),
         files_(ModelFiles::open(options.model)),
-        plan_(make_plan(files_, options.recipe, {options.memory_bytes, options.threads, options.evaluation.tokens})) {}
+        plan_(make_plan(
+            files_, options.recipe,
+            {options.memory_bytes, options.threads, options.evaluation.tokens, !options.evaluation_text.empty()})) {}
 
   Exit run();
 
@@ -100,11 +101,8 @@ void Run::prepare() {
   phases_.begin("prepare");
   tokenizer_ = std::make_unique<Tokenizer>(Tokenizer::open(options_.model));
   decoder_ = std::make_unique<Decoder>(files_);
-  if (plan_.calibration_tokens > 0 || options_.evaluation.tokens > 0) {
-    Recipe recipe = options_.recipe;
-    if (plan_.calibration_tokens == 0)
-      recipe.calibration.samples = 0;  // a data-free method: text for the evaluation alone
-    tokens_ = calibration_tokens(recipe, options_.evaluation, files_, *decoder_, *tokenizer_, plan_.memory.limit_bytes);
+  if (plan_.calibration_tokens > 0 || plan_.held_out_tokens > 0) {
+    tokens_ = calibration_tokens(options_.recipe, plan_, options_.evaluation.length, files_, *decoder_, *tokenizer_);
     warnings_ = tokens_.warnings;
   }
   if (!options_.evaluation_text.empty()) {
@@ -376,13 +374,7 @@ json Run::build_report(const Journal& journal) {
   double zeros = 0, weights = 0;
   for (const LayerPlan& layer : plan_.layers) {
     json entry = solved.at(layer.name);
-    entry.update({{"kind", layer.kind},
-                  {"block", layer.block},
-                  {"shape", layer.form.shape},
-                  {"method", layer.wish.method},
-                  {"form", layer.form.describe()},
-                  {"bytes_before", layer.bytes_before},
-                  {"bytes_after", layer.bytes_after}});
+    entry.update(layer.to_json());
     zeros += entry.at("sparsity").get<double>() * static_cast<double>(layer.form.elements());
     weights += static_cast<double>(layer.form.elements());
     for (const json& warning : entry.at("warnings")) warnings_.push_back(warning);

@@ -10,9 +10,13 @@
 
 #include "pare/base/error.h"
 #include "pare/pipeline/recipe.h"
-#include "pare/pipeline/run/calibration.h"
 
 namespace pare {
+
+struct EvaluationWish {
+  int64_t tokens = 4096;  // 0: none
+  int64_t length = 512;
+};
 
 struct CompressOptions {
   std::filesystem::path model, out;

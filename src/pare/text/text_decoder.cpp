@@ -1,4 +1,4 @@
-#include "pare/text/decoder.h"
+#include "pare/text/text_decoder.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -37,24 +37,19 @@ int byte_of_piece(std::string_view piece) {
 
 }  // namespace
 
-Decoder::Decoder(const JsonPart& part) {
+TextDecoder::TextDecoder(const JsonPart& part) {
   if (part.json.is_null()) return;
   given_ = true;
   for_each_step(part, "decoders", [&](const JsonPart& step) { steps_.push_back(read_step(step)); });
 }
 
-Decoder::Step Decoder::read_step(const JsonPart& part) {
+TextDecoder::Step TextDecoder::read_step(const JsonPart& part) {
   const std::string type = part.type();
   if (type == "ByteLevel") {
     part.only_keys({"add_prefix_space", "trim_offsets", "use_regex"});
     return ByteLevel{};
   }
-  if (type == "Replace") {
-    part.only_keys({"pattern", "content"});
-    const JsonPattern pattern = read_pattern(part.part("pattern"));
-    if (!pattern.regex) return Replace{pattern.text, std::nullopt, part.text("content")};
-    return Replace{"", Regex::oniguruma(pattern.text, part.where), part.text("content")};
-  }
+  if (type == "Replace") return Replace(part);
   if (type == "Strip") {
     part.only_keys({"content", "start", "stop"});
     return Strip{one_character(part, "content"), part.count("start"), part.count("stop")};
@@ -71,7 +66,7 @@ Decoder::Step Decoder::read_step(const JsonPart& part) {
   part.unknown_type("Sequence, ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace");
 }
 
-std::string Decoder::apply(Pieces pieces) const {
+std::string TextDecoder::apply(Pieces pieces) const {
   for (const Step& step : steps_) {
     pieces = std::visit([&](const auto& known) { return run(known, std::move(pieces)); }, step);
   }
@@ -83,7 +78,7 @@ std::string Decoder::apply(Pieces pieces) const {
   return text;
 }
 
-Decoder::Pieces Decoder::run(const ByteLevel&, Pieces pieces) {
+TextDecoder::Pieces TextDecoder::run(const ByteLevel&, Pieces pieces) {
   std::string bytes;
   for (const std::string& piece : pieces) {
     if (!append_bytes_of(bytes, piece)) bytes += piece;  // an added token stands for itself
@@ -91,22 +86,12 @@ Decoder::Pieces Decoder::run(const ByteLevel&, Pieces pieces) {
   return {is_valid_utf8(bytes) ? bytes : replace_invalid_utf8(bytes)};
 }
 
-Decoder::Pieces Decoder::run(const Replace& step, Pieces pieces) {
-  for (std::string& piece : pieces) {
-    std::string result;
-    for (const Cut& cut : step.regex ? cut_by_regex(piece, *step.regex) : cut_by_text(piece, step.literal)) {
-      if (cut.match) {
-        result += step.content;
-      } else {
-        result.append(piece, cut.range.begin, cut.range.end - cut.range.begin);
-      }
-    }
-    piece = std::move(result);
-  }
+TextDecoder::Pieces TextDecoder::run(const Replace& step, Pieces pieces) {
+  for (std::string& piece : pieces) piece = step.apply(piece);
   return pieces;
 }
 
-Decoder::Pieces Decoder::run(const ByteFallback&, Pieces pieces) {
+TextDecoder::Pieces TextDecoder::run(const ByteFallback&, Pieces pieces) {
   Pieces result;
   std::string bytes;
   const auto flush = [&] {
@@ -130,13 +115,13 @@ Decoder::Pieces Decoder::run(const ByteFallback&, Pieces pieces) {
   return result;
 }
 
-Decoder::Pieces Decoder::run(const Fuse&, Pieces pieces) {
+TextDecoder::Pieces TextDecoder::run(const Fuse&, Pieces pieces) {
   std::string text;
   for (const std::string& piece : pieces) text += piece;
   return {text};
 }
 
-Decoder::Pieces Decoder::run(const Strip& step, Pieces pieces) {
+TextDecoder::Pieces TextDecoder::run(const Strip& step, Pieces pieces) {
   std::string content;
   append_utf8(content, step.content);
   for (std::string& piece : pieces) {
@@ -153,7 +138,7 @@ Decoder::Pieces Decoder::run(const Strip& step, Pieces pieces) {
   return pieces;
 }
 
-Decoder::Pieces Decoder::run(const Metaspace& step, Pieces pieces) {
+TextDecoder::Pieces TextDecoder::run(const Metaspace& step, Pieces pieces) {
   for (size_t i = 0; i < pieces.size(); i++) {
     std::string result;
     for (size_t pos = 0; pos < pieces[i].size();) {

@@ -6,24 +6,19 @@
 #include <vector>
 
 #include "pare/text/json_part.h"
-#include "pare/text/regex.h"
+#include "pare/text/replace.h"
 
 namespace pare {
 
-class Decoder {
+class TextDecoder {
  public:
-  Decoder() = default;                     // pieces joined with a space between them
-  explicit Decoder(const JsonPart& part);  // null: the same
+  TextDecoder() = default;                     // pieces joined with a space between them
+  explicit TextDecoder(const JsonPart& part);  // null: the same
 
   std::string apply(std::vector<std::string> pieces) const;
 
  private:
   struct ByteLevel {};
-  struct Replace {
-    std::string literal;
-    std::optional<Regex> regex;
-    std::string content;
-  };
   struct ByteFallback {};
   struct Fuse {};
   struct Strip {
