@@ -59,6 +59,12 @@ void keep_heap_compact() {
 #endif
 }
 
+void give_back_free_heap() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
+
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {

@@ -17,5 +17,7 @@ std::string cpu_name();
 // own (ActivationStore). Without both the heap of a run filled with holes: 25 MB for each block of SmolLM2, 1.4 GB at
 // the end. At most once, before the first threads.
 void keep_heap_compact();
+// All whole pages that lie free in the heap, its holes too; some ms. After each large piece of work.
+void give_back_free_heap();
 
 }  // namespace pare

@@ -135,13 +135,14 @@ std::string ModelFiles::fingerprint() const {
     const auto bytes = file->bytes();
     const uint64_t size = bytes.size();
     fingerprint.add(path.filename().string()).add(std::as_bytes(std::span(&size, 1)));
-    if (size <= kWhole) {
-      fingerprint.add(bytes);
-    } else {
-      for (size_t at = 0; at < size; at += kStride) fingerprint.add(bytes.subspan(at, std::min(kPiece, size - at)));
-      fingerprint.add(bytes.last(kPiece));
+    const auto add = [&](std::span<const std::byte> piece) {
+      fingerprint.add(piece);
+      file->release(piece);  // else a whole file counts as this process's memory
+    };
+    for (size_t at = 0; at < size; at += size <= kWhole ? kPiece : kStride) {
+      add(bytes.subspan(at, std::min(kPiece, size - at)));
     }
-    file->release(bytes);
+    if (size > kWhole) add(bytes.last(kPiece));
   }
   return fingerprint.hex();
 }

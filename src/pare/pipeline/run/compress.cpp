@@ -42,6 +42,7 @@ class Phases {
  public:
   void begin(const std::string& name) {
     end();
+    give_back_free_heap();
     name_ = name;
     started_ = Clock::now();
   }
@@ -193,6 +194,7 @@ void Run::solve_blocks(Journal& journal) {
   Progress progress("layer", static_cast<int64_t>(Decoder::linear_names(decoder_->config()).size()));
   for (int64_t index = 0; index < blocks; ++index) {
     stop_if_interrupted();
+    give_back_free_heap();
     const bool done = index < journal.blocks_done();
     if (done && states.batches() == 0) continue;
     DecoderBlock block = decoder_->block(index);
