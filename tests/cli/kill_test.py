@@ -22,20 +22,25 @@ class Kill(PareTest):
         done, finished_early = 0, 0
         while done < kills:
             out = self.fresh("out")
+            journal = out.parent / (out.name + ".journal")
             words = [PARE, "compress", str(self.model), "-o", str(out), *map(str, options)]
             # several kills of one run, as a bad night has them
             for _ in range(min(rng.randint(1, 4), kills - done)):
+                if out.exists() and not journal.exists():
+                    break  # killed when there was nothing left to do
                 process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
                 time.sleep(rng.uniform(0.0, whole * 1.1))
                 process.kill()
-                if process.wait() == 0:
+                code = process.wait()
+                self.assertIn(code, (0, -9), f"neither finished nor killed (seed {seed})")
+                if code == 0:
                     finished_early += 1
                     break
                 done += 1
-            if not out.exists():
+            if not out.exists() or journal.exists():
                 run(*words[1:])
             self.assertEqual(weight_hashes(out), expected, f"seed {seed}")
-            self.assertFalse((out.parent / (out.name + ".journal")).exists())
+            self.assertFalse(journal.exists())
             leftovers = [p.name for p in out.parent.iterdir() if p.name.startswith(out.name + ".partial")]
             self.assertEqual(leftovers, [], "partial folders of killed runs are cleared")
         print(f"{done} kills, {finished_early} runs finished before theirs, all with the same bytes (seed {seed})")

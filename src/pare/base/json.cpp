@@ -44,6 +44,10 @@ nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::stri
   return parse_guarded<nlohmann::ordered_json>(text, where, limits);
 }
 
+std::string dump_json(const nlohmann::json& value, int indent) {
+  return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 nlohmann::json read_json_file(const std::filesystem::path& path, size_t max_bytes) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw InputError(path.string() + ": cannot open: " + std::strerror(errno));

@@ -21,6 +21,9 @@ nlohmann::json parse_json(std::string_view text, const std::string& where, const
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where,
                                           const JsonLimits& limits = {});
 
+// As text; bytes that are not UTF-8 (paths may have such) become U+FFFD instead of an exception. indent -1: one line.
+std::string dump_json(const nlohmann::json& value, int indent = -1);
+
 // Reads and parses a whole file of at most `max_bytes`. Throws InputError naming the path.
 nlohmann::json read_json_file(const std::filesystem::path& path, size_t max_bytes = size_t{256} << 20);
 

@@ -6,11 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
+#include "pare/base/json.h"
 #include "pare/base/log.h"
 #include "pare/base/units.h"
 #include "pare/cli/commands.h"
 #include "pare/cli/compress_args.h"
 #include "pare/cli/torch_work.h"
+#include "pare/pipeline/methods.h"
 #include "pare/pipeline/plan.h"
 
 namespace pare {
@@ -36,6 +38,7 @@ void apply_bits(const std::string& text, WishPatch& wish) {
   if (text.size() != 1 || text[0] < '2' || text[0] > '8')
     throw UsageError("--bits " + text + ": expected 2 to 8, or ternary");
   wish.bits = text[0] - '0';
+  wish.ternary = false;
 }
 
 void apply_group(const std::string& text, WishPatch& wish) {
@@ -93,10 +96,19 @@ std::string command_line(char** argv) {
   return line;
 }
 
+std::string method_list() {
+  std::string list;
+  for (const std::string& name : method_names()) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
 void run(const Flags& flags, Console& console) {
   CompressArgs args = flags.args;
   args.recipe = build_recipe(flags);
-  if (!flags.memory.empty()) args.memory_bytes = parse_bytes(flags.memory, "--memory");
+  if (!flags.memory.empty()) {
+    args.memory_bytes = parse_bytes(flags.memory, "--memory");
+    if (args.memory_bytes == 0) throw UsageError("--memory " + flags.memory + ": nothing runs in no memory");
+  }
   args.json = console.json;
   args.command = command_line(console.argv);
   if (args.out.empty() && !flags.dry_run)
@@ -109,7 +121,7 @@ void run(const Flags& flags, Console& console) {
   const Plan plan = make_plan(files, args.recipe,
                               {args.memory_bytes, args.threads, args.evaluation_tokens, !args.evaluation_text.empty()});
   if (console.json) {
-    std::printf("%s\n", plan.to_json().dump(1).c_str());
+    std::printf("%s\n", dump_json(plan.to_json(), 1).c_str());
   } else {
     std::printf("%s", plan.text().c_str());
   }
@@ -122,8 +134,7 @@ void add_compress(CLI::App& app, Console& console) {
   CLI::App* command = app.add_subcommand("compress", "Make a model smaller, and say what it cost");
   command->add_option("model", flags->args.model, "Hugging Face folder or .gguf file")->required();
   command->add_option("-o,--out", flags->args.out, "Folder to write; it appears whole or not at all");
-  command->add_option("--method", flags->method,
-                      "gptq, rtn, sparsegpt, wanda, magnitude (default: gptq; with --sparsity sparsegpt)");
+  command->add_option("--method", flags->method, method_list() + " (default: gptq; with --sparsity sparsegpt)");
   command->add_option("--bits", flags->bits, "2 to 8, or ternary (default: 4, unless --sparsity is given alone)");
   command->add_option("--group", flags->group,
                       "Inputs that share a scale; -1: the whole row; auto: 128, or less where that does not divide");
@@ -132,12 +143,15 @@ void add_compress(CLI::App& app, Console& console) {
   command->add_option("--sparsity", flags->sparsity, "Share to remove, 0.5 or 50%, or n:m kept, 2:4 or 4:8");
   command->add_option("--damp", flags->damp, "Damping relative to the mean curvature (default: 0.01)")
       ->check(CLI::Range(0.0, 1000.0));
-  command->add_option("--calib", flags->calibration,
-                      "Text to calibrate on, as the model will see it (default: the model writes it)");
+  command
+      ->add_option("--calib", flags->calibration,
+                   "Text to calibrate on, as the model will see it; again for more files (default: the model writes "
+                   "it, once for each model, seed and shape: kept under $PARE_CACHE or ~/.cache/pare)")
+      ->allow_extra_args(false);
   command->add_option("--samples", flags->samples, "Windows of calibration text (default: 128)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(int64_t{1}, CalibrationWish::kMostSamples));
   command->add_option("--length", flags->length, "Tokens a window (default: 512)")
-      ->check(CLI::Range(int64_t{8}, int64_t{1} << 20));
+      ->check(CLI::Range(CalibrationWish::kShortest, CalibrationWish::kLongest));
   command->add_option("--recipe", flags->recipe_file, "YAML file that says it all, per layer too; flags go over it");
   command->add_option(
       "--format", flags->format,
@@ -159,8 +173,10 @@ void add_compress(CLI::App& app, Console& console) {
                       "Text to evaluate on before and after (default: kept apart from the calibration text)");
   command
       ->add_option("--eval-tokens", flags->args.evaluation_tokens, "Tokens of it (default: 4096; 0: do not evaluate)")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--eval-length", flags->args.evaluation_length, "Tokens a window of it (default: 512)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}));
+  command
+      ->add_option("--eval-length", flags->args.evaluation_length,
+                   "Tokens a window of it (default: 512; of text that the model writes: --length)")
       ->check(CLI::Range(int64_t{8}, int64_t{1} << 20));
   command->add_option("--max-kl", flags->args.max_kl,
                       "Exit with 6 when the KL divergence is above, in nats a token (default: 1)");

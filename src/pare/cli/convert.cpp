@@ -56,7 +56,7 @@ void run_convert(const ConvertArgs& args, const Console& console) {
     });
     set_status_line("reading back");
     const fs::path written = options.format == OutputFormat::gguf ? output.path() / sizes.file_names[0] : output.path();
-    check_conversion(conversion.job, ModelFiles::open(written));
+    check_export(conversion.job, ModelFiles::open(written));
     set_status_line("");
     output.commit();
   }

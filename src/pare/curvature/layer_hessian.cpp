@@ -39,17 +39,17 @@ at::Tensor part(const at::Tensor& matrix, const Tile& tile) {
 }
 
 // sum[c] += x[t, c], sum_sq[c] += x[t, c]^2 token by token: the same whatever batches the tokens come in.
-__attribute__((target_clones("avx512f", "avx2", "default"))) void add_sums(const float* x, int64_t tokens,
-                                                                           int64_t stride, int64_t channels,
-                                                                           double* sum, double* sum_sq) {
-  for (int64_t t = 0; t < tokens; ++t) {
-    const float* row = x + t * stride;
-    for (int64_t c = 0; c < channels; ++c) {
-      const double value = row[c];
-      sum[c] += value;
-      sum_sq[c] += value * value;
+void add_sums(const float* x, int64_t tokens, int64_t stride, int64_t channels, double* sum, double* sum_sq) {
+  simd::run_at(simd::best_level(), [=](auto) PARE_ALWAYS_INLINE {
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* row = x + t * stride;
+      for (int64_t c = 0; c < channels; ++c) {
+        const double value = row[c];
+        sum[c] += value;
+        sum_sq[c] += value * value;  // exact: 24 bits times 24
+      }
     }
-  }
+  });
 }
 
 }  // namespace
@@ -64,7 +64,13 @@ struct HessianAccumulator::State {
   at::Tensor sum, sum_sq;      // [in] f64
   std::unique_ptr<PackedColumns> packed, packed_original;
 
-  void add_statistics(const at::Tensor& rows, const std::string& where) {
+  // Names the token by its sample where the activations came as [samples, length, in]; length 0: by its number.
+  std::string place_of(int64_t token, int64_t length) const {
+    if (length == 0) return "calibration token " + std::to_string(token);
+    return "calibration sample " + std::to_string(token / length) + ", token " + std::to_string(token % length);
+  }
+
+  void add_statistics(const at::Tensor& rows, int64_t length, const std::string& where) {
     const int64_t count = rows.size(0);
     const float* x = rows.data_ptr<float>();
     double* s = sum.data_ptr<double>();
@@ -80,7 +86,7 @@ struct HessianAccumulator::State {
       int64_t t = 0;
       while (t < count - 1 && std::isfinite(x[t * in + c])) ++t;
       throw InputError(where + ": the input of this layer is " + (std::isnan(x[t * in + c]) ? "NaN" : "infinite") +
-                       " at calibration token " + std::to_string(tokens + t) + ", channel " + std::to_string(c) +
+                       " at " + place_of(tokens + t, length) + ", channel " + std::to_string(c) +
                        "; expected finite activations. An earlier layer's weights are damaged or its activations "
                        "overflow: check the model with `pare eval`, or use other calibration text.");
     }
@@ -130,6 +136,7 @@ struct HessianAccumulator::State {
 
   void add(const at::Tensor& activations, const at::Tensor& originals, const std::string& where) {
     const at::Tensor rows = as_rows(activations);
+    const int64_t length = activations.dim() == 3 ? activations.size(1) : 0;
     const at::Tensor rows0 = originals.defined() ? as_rows(originals) : at::Tensor();
     PARE_ASSERT(!rows0.defined() || rows0.size(0) == rows.size(0));
     PARE_ASSERT(tokens == 0 || rows0.defined() == original.defined());  // all tokens have an original, or none
@@ -139,7 +146,7 @@ struct HessianAccumulator::State {
       const int64_t count = std::min(kChunkTokens - filled, rows.size(0) - done);
       const at::Tensor place = chunk.narrow(0, filled, count);
       place.copy_(rows.narrow(0, done, count));
-      add_statistics(place, where);
+      add_statistics(place, length, where);
       if (rows0.defined()) original.narrow(0, filled, count).copy_(rows0.narrow(0, done, count));
       filled += count;
       done += count;

@@ -6,6 +6,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/json.h"
+#include "pare/base/paths.h"
 
 namespace pare {
 namespace {
@@ -55,8 +56,9 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
 
 }  // namespace
 
-HfFolder HfFolder::open(const fs::path& folder) {
+HfFolder HfFolder::open(const fs::path& given) {
   std::error_code error;
+  const fs::path folder = without_trailing_slash(given);
   if (!fs::exists(folder, error)) throw InputError(folder.string() + ": no such folder");
   if (!fs::is_directory(folder, error)) throw InputError(folder.string() + ": not a folder");
   HfFolder result;
@@ -118,7 +120,7 @@ HfFolder HfFolder::open(const fs::path& folder) {
     }
   }
   for (const fs::path& file : all) {
-    const fs::path name = fs::relative(file, folder);
+    const fs::path name = file.lexically_relative(folder);  // as named here: hub caches hold links to elsewhere
     const bool ours = name == "config.json" || name == kIndex || is_pickle(file) || file.extension() == ".safetensors";
     if (!ours && name.begin()->string() != ".git" && name.begin()->string() != ".cache")
       result.other_files_.push_back(name);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "pare/base/error.h"
+#include "pare/base/paths.h"
 #include "pare/base/units.h"
 #include "pare/io/mapped_file.h"
 #include "pare/io/new_file.h"
@@ -23,11 +24,6 @@ namespace fs = std::filesystem;
 fs::path parent_of(const fs::path& path) {
   const fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
-}
-
-// Without a trailing slash, which would make OUT/ and OUT.partial-1 different places.
-fs::path trimmed(const fs::path& path) {
-  return path.has_filename() ? path : path.parent_path();
 }
 
 void sync_folder(const fs::path& folder) {
@@ -64,7 +60,7 @@ void remove_stale(const fs::path& final_path) {
 }  // namespace
 
 void OutputFolder::check(const fs::path& path, std::span<const fs::path> inputs) {
-  const fs::path final_path = trimmed(path);
+  const fs::path final_path = without_trailing_slash(path);  // else OUT/ and OUT.partial-1 are different places
   std::error_code error;
   const fs::path out = fs::weakly_canonical(final_path, error);
   for (const fs::path& input : inputs) {
@@ -84,7 +80,8 @@ void OutputFolder::check(const fs::path& path, std::span<const fs::path> inputs)
     throw ResourceError(parent.string() + ": cannot write there: " + std::strerror(errno));
 }
 
-OutputFolder::OutputFolder(const fs::path& final_path, std::span<const fs::path> inputs) : final_(trimmed(final_path)) {
+OutputFolder::OutputFolder(const fs::path& final_path, std::span<const fs::path> inputs)
+    : final_(without_trailing_slash(final_path)) {
   check(final_, inputs);
   remove_stale(final_);
   partial_ = final_;
@@ -100,24 +97,34 @@ OutputFolder::~OutputFolder() {
   if (!committed_) fs::remove_all(partial_, error);
 }
 
+fs::path OutputFolder::place_for(const fs::path& name) const {
+  const fs::path place = (partial_ / name).lexically_normal();
+  PARE_ASSERT(name.is_relative() && lies_in(place, partial_.lexically_normal()));
+  std::error_code error;
+  fs::create_directories(place.parent_path(), error);
+  if (error) throw ResourceError(place.parent_path().string() + ": cannot make this folder: " + error.message());
+  return place;
+}
+
 void OutputFolder::write_file(const fs::path& name, std::string_view text) {
-  fs::create_directories((partial_ / name).parent_path());
-  NewFile file(partial_ / name, text.size());
+  NewFile file(place_for(name), text.size());
   file.write_at(0, std::as_bytes(std::span(text)));
   file.finish();
 }
 
 void OutputFolder::copy_file(const fs::path& source, const fs::path& name) {
-  fs::create_directories((partial_ / name).parent_path());
   const auto mapped = MappedFile::open(source);
-  NewFile file(partial_ / name, mapped->bytes().size());
+  NewFile file(place_for(name), mapped->bytes().size());
   file.write_at(0, mapped->bytes());
   file.finish();
 }
 
 void OutputFolder::commit() {
-  sync_folder(partial_);
   std::error_code error;
+  for (const auto& entry : fs::recursive_directory_iterator(partial_, error)) {
+    if (entry.is_directory()) sync_folder(entry.path());
+  }
+  sync_folder(partial_);
   fs::remove(final_, error);  // an empty folder may be there; one that is not stays, and the rename says so
   if (::rename(partial_.c_str(), final_.c_str()) != 0) {
     throw ResourceError(final_.string() + ": cannot rename " + partial_.string() + " to it: " + std::strerror(errno));

@@ -29,6 +29,8 @@ class OutputFolder {
   void commit();
 
  private:
+  std::filesystem::path place_for(const std::filesystem::path& name) const;
+
   std::filesystem::path final_, partial_;
   bool committed_ = false;
 };

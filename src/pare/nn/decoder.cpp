@@ -10,6 +10,7 @@
 #include "pare/base/interrupt.h"
 #include "pare/nn/rms_norm.h"
 #include "pare/nn/to_tensor.h"
+#include "pare/weights/decoder_names.h"
 
 namespace pare {
 namespace {
@@ -51,19 +52,15 @@ class Checks {
   const ModelFiles& files_;
 };
 
-// Text-only files, and the places where wrappers with a vision part put the language model.
-void find_prefix(const ModelFiles& files, DecoderConfig& config) {
-  static const std::pair<const char*, const char*> known[] = {
-      {"model.", "lm_head"}, {"language_model.model.", "language_model.lm_head"}, {"model.language_model.", "lm_head"}};
-  for (const auto& [prefix, head] : known) {
-    if (files.find(std::string(prefix) + "embed_tokens.weight") == nullptr) continue;
-    config.prefix = prefix;
-    config.head_name = head;
-    return;
+void find_names(const ModelFiles& files, DecoderConfig& config) {
+  const auto names = decoder_names(files);
+  if (!names) {
+    throw InputError(files.path().string() +
+                     ": tensor model.embed_tokens.weight is missing (nor is it there as "
+                     "language_model.model.* or model.language_model.*)");
   }
-  throw InputError(files.path().string() +
-                   ": tensor model.embed_tokens.weight is missing (nor is it there as "
-                   "language_model.model.* or model.language_model.*)");
+  config.prefix = names->prefix;
+  config.head_name = names->head;
 }
 
 void check_parameters(const ModelFiles& files, const DecoderConfig& c) {
@@ -96,7 +93,7 @@ void check_parameters(const ModelFiles& files, const DecoderConfig& c) {
 Decoder::Decoder(const ModelFiles& files, at::ScalarType dtype) : files_(&files), dtype_(dtype) {
   PARE_ASSERT(dtype == at::kFloat || dtype == at::kBFloat16);
   auto config = std::make_shared<DecoderConfig>(DecoderConfig::from_hf(files.config()));
-  find_prefix(files, *config);
+  find_names(files, *config);
   check_parameters(files, *config);
   config_ = config;
   embedding_ = files.read(config->prefix + "embed_tokens.weight");

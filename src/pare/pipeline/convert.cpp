@@ -153,34 +153,4 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
   return conversion;
 }
 
-void check_conversion(const ExportJob& job, const ModelFiles& written) {
-  for (const ExportParameter& parameter : job.parameters) {
-    if (written.find(parameter.name) == nullptr && parameter.name.ends_with(".rotary_emb.inv_freq")) continue;
-    const Weight expected = parameter.read(), found = written.read(parameter.name);
-    const bool raised =
-        job.format == OutputFormat::gguf && GgufModel::of_config(job.source->config()).is_raised_norm(parameter.name);
-    const int64_t rows = expected.rows(), cols = expected.cols();
-    bool same = expected.shape == found.shape;
-    const int64_t step = std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(cols, 1));
-    for (int64_t first = 0; same && first < rows; first += step) {
-      const int64_t count = std::min(step, rows - first);
-      std::vector<float> a(static_cast<size_t>(count * cols)), b(a.size());
-      expected.unpack_rows(first, count, a);
-      found.unpack_rows(first, count, b);
-      for (size_t i = 0; same && i < a.size(); ++i) {
-        const bool equal = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]));
-        // gguf keeps Gemma's norms plus one, so their last bits are lost
-        same = equal || (raised && std::fabs(a[i] - b[i]) <= 2e-7f * (1 + std::fabs(a[i])));
-      }
-    }
-    if (!same) {
-      throw Error(Exit::failed, parameter.name + ": what was read back from " + written.path().string() +
-                                    " differs from what was written; is the disk sound?");
-    }
-    job.source->release(parameter.name);
-    written.release(parameter.name);
-    stop_if_interrupted();
-  }
-}
-
 }  // namespace pare

@@ -33,9 +33,6 @@ struct Conversion {
 };
 Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& options);
 
-// Reads `written` and compares every value with the job's. Error naming the first parameter that differs.
-void check_conversion(const ExportJob& job, const ModelFiles& written);
-
 // Q4_0 and Q8_0 are plain grids of 32 in other bytes.
 bool is_plain_grid(const WeightForm& form);
 WeightForm grid_form(const WeightForm& blocks);

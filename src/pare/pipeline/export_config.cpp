@@ -102,7 +102,7 @@ json gptq_config(const ExportJob& job, const std::vector<StoredAs>& as, const Gr
                  {"checkpoint_format", v2 ? "gptq_v2" : "gptq"},
                  {"pack_dtype", "int32"},
                  {"lm_head", false},
-                 {"static_groups", job.act_order},
+                 {"static_groups", job.static_groups},
                  {"true_sequential", job.true_sequential},
                  {"meta", {{"quantizer", {"pare"}}}}};
   if (job.method == "gptq" || job.method == "sparsegpt") config["damp_percent"] = job.damp;

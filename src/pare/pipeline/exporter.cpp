@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
 #include "pare/base/interrupt.h"
+#include "pare/base/json.h"
 #include "pare/base/units.h"
 #include "pare/io/gguf.h"
 #include "pare/io/hf_folder.h"
@@ -37,7 +39,7 @@ bool is_superseded(const fs::path& name) {
 }
 
 std::string pretty(const nlohmann::json& json) {
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return dump_json(json, 2) + "\n";
 }
 
 void carry_files(const ExportJob& job, OutputFolder& output) {
@@ -99,12 +101,17 @@ void write_shards(const ExportJob& job, const std::vector<StoredAs>& as, OutputF
 
 }  // namespace
 
+std::vector<std::string> output_formats() {
+  std::vector<std::string> names;
+  for (const auto& [format, name] : kFormats) names.emplace_back(name);
+  return names;
+}
+
 OutputFormat parse_output_format(std::string_view text) {
-  std::vector<std::string> known;
   for (const auto& [format, name] : kFormats) {
     if (text == name) return format;
-    known.emplace_back(name);
   }
+  const std::vector<std::string> known = output_formats();
   const std::string near = nearest_word(text, known);
   throw UsageError("format \"" + std::string(text) + "\" is not known" +
                    (near.empty() ? "" : "; did you mean " + near + "?") +
@@ -133,10 +140,27 @@ ExportSizes export_sizes(const ExportJob& job) {
     const GgufPlan plan = plan_gguf(job);
     sizes.file_names = {plan.file_name};
     sizes.file_bytes = {gguf_file_bytes(plan.metadata, plan.tensors)};
+    sizes.parameter_bytes.resize(job.parameters.size());
+    for (size_t t = 0; t < plan.parameters.size(); ++t) {
+      const GgmlType& type = *plan.tensors[t].type;
+      const auto elements = static_cast<uint64_t>(job.parameters[plan.parameters[t]].form.elements());
+      sizes.parameter_bytes[plan.parameters[t]] =
+          elements / static_cast<uint64_t>(type.block_elements) * static_cast<uint64_t>(type.block_bytes);
+    }
   } else {
-    for (const Shard& shard : deal_out(job, stored_as(job))) {
+    const std::vector<StoredAs> as = stored_as(job);
+    for (const Shard& shard : deal_out(job, as)) {
       sizes.file_names.push_back(shard.file_name);
       sizes.file_bytes.push_back(safetensors_file_bytes(shard.tensors, {}));
+    }
+    for (size_t i = 0; i < job.parameters.size(); ++i) {
+      uint64_t bytes = 0;
+      for (const TensorSpec& tensor : stored_tensors(job.parameters[i], as[i])) {
+        uint64_t elements = 1;
+        for (const int64_t dim : tensor.shape) elements *= static_cast<uint64_t>(dim);
+        bytes += elements * static_cast<uint64_t>(size_of(tensor.dtype));
+      }
+      sizes.parameter_bytes.push_back(bytes);
     }
   }
   for (const uint64_t bytes : sizes.file_bytes) sizes.weight_bytes += bytes;
@@ -216,6 +240,38 @@ void export_model(const ExportJob& job, OutputFolder& output, const std::functio
     carry_files(job, output);
   }
   output.write_file("README.md", model_card(job, sizes));
+}
+
+void check_export(const ExportJob& job, const ModelFiles& written) {
+  for (const ExportParameter& parameter : job.parameters) {
+    if (written.find(parameter.name) == nullptr && parameter.name.ends_with(".rotary_emb.inv_freq")) continue;
+    const Weight expected = parameter.read(), found = written.read(parameter.name);
+    const auto* dense = std::get_if<Dense>(&found.base);
+    const bool raised =
+        job.format == OutputFormat::gguf && GgufModel::of_config(job.source->config()).is_raised_norm(parameter.name);
+    const int64_t rows = expected.rows(), cols = expected.cols();
+    bool same = expected.shape == found.shape;
+    const int64_t step = std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(cols, 1));
+    for (int64_t first = 0; same && first < rows; first += step) {
+      const int64_t count = std::min(step, rows - first);
+      std::vector<float> a(static_cast<size_t>(count * cols)), b(a.size());
+      expected.unpack_rows(first, count, a);
+      found.unpack_rows(first, count, b);
+      if (dense != nullptr && !found.mask) a = dense_weight({count, cols}, dense->dtype, a).unpack();
+      for (size_t i = 0; same && i < a.size(); ++i) {
+        const bool equal = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]));
+        // gguf keeps Gemma's norms plus one, so their last bits are lost
+        same = equal || (raised && std::fabs(a[i] - b[i]) <= 2e-7f * (1 + std::fabs(a[i])));
+      }
+    }
+    if (!same) {
+      throw Error(Exit::failed, parameter.name + ": what was read back from " + written.path().string() +
+                                    " differs from what was written; is the disk sound? Run the same command again");
+    }
+    job.source->release(parameter.name);
+    written.release(parameter.name);
+    stop_if_interrupted();
+  }
 }
 
 }  // namespace pare

@@ -24,6 +24,7 @@ namespace pare {
 enum class OutputFormat { hf, gptq, compressed_tensors, gguf };
 OutputFormat parse_output_format(std::string_view text);  // UsageError with the nearest known word
 std::string_view name_of(OutputFormat format);
+std::vector<std::string> output_formats();  // their names
 
 struct ExportParameter {
   std::string name;  // Hugging Face's
@@ -40,6 +41,7 @@ struct ExportJob {
   std::string method;  // "gptq"
   double damp = 0.01;
   bool act_order = true;  // with static groups: no run-time permutation
+  bool static_groups = true;
   bool true_sequential = true;
   uint64_t shard_bytes = 5'000'000'000;
 };
@@ -53,6 +55,7 @@ struct ExportSizes {
   uint64_t weight_bytes = 0;  // all weight files together, to the byte
   std::vector<std::string> file_names;
   std::vector<uint64_t> file_bytes;
+  std::vector<uint64_t> parameter_bytes;  // of each parameter of the job, without headers
 };
 ExportSizes export_sizes(const ExportJob& job);  // headers only; no parameter is read
 
@@ -62,5 +65,9 @@ std::vector<std::string> export_notes(const ExportJob& job);
 // Everything but recipe.yaml and the reports, which the pipeline adds. `progress` is called after each parameter.
 void export_model(const ExportJob& job, OutputFolder& output,
                   const std::function<void(const std::string&)>& progress = {});
+
+// Every parameter of the job, asked for once more, against what was written, value by value: dense ones after rounding
+// to the type that was written. Error naming the first that differs.
+void check_export(const ExportJob& job, const ModelFiles& written);
 
 }  // namespace pare

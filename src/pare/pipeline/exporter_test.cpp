@@ -463,7 +463,7 @@ TEST_F(ExporterTest, ConvertsBothWaysWhereItIsExact) {
     const ExportSizes sizes = export_sizes(conversion.job);
     output.commit();
     const ModelFiles written = ModelFiles::open(format == OutputFormat::gguf ? out(to) / sizes.file_names[0] : out(to));
-    check_conversion(conversion.job, written);
+    check_export(conversion.job, written);
     expect_values(run, written);
     return written;
   };

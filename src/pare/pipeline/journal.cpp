@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
@@ -64,6 +63,18 @@ std::vector<Record> read_records(const std::string& log) {
   return records;
 }
 
+std::string read_log(int descriptor, const fs::path& path) {
+  std::string log(fs::file_size(path), '\0');
+  for (size_t done = 0; done < log.size();) {
+    const ssize_t count = ::pread(descriptor, log.data() + done, log.size() - done, static_cast<off_t>(done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail(path, "read");
+    if (count == 0) throw ResourceError(path.string() + ": became shorter while it was read");
+    done += static_cast<size_t>(count);
+  }
+  return log;
+}
+
 }  // namespace
 
 Journal::Journal(const fs::path& folder, const std::map<std::string, std::string>& identity)
@@ -75,17 +86,18 @@ Journal::Journal(const fs::path& folder, const std::map<std::string, std::string
   log_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (log_ < 0) fail(path, "open");
   if (::flock(log_, LOCK_EX | LOCK_NB) != 0) {
-    throw ResourceError(folder.string() + ": another pare is at work on this output");
+    if (errno == EWOULDBLOCK) throw ResourceError(folder.string() + ": another pare is at work on this output");
+    fail(path, "lock");
   }
   if (fs::exists(folder / "run.json")) {
     check_identity(folder, identity);
   } else {
-    write_file_atomically(folder / "run.json", nlohmann::json(identity).dump(1) + "\n");
+    // Whose records these are is not known: they go before a name is put on them.
+    if (::ftruncate(log_, 0) != 0 || ::fdatasync(log_) != 0) fail(path, "empty");
+    write_file_atomically(folder / "run.json", dump_json(nlohmann::json(identity), 1) + "\n");
   }
-  std::string log(fs::file_size(path), '\0');
-  std::ifstream(path, std::ios::binary).read(log.data(), static_cast<std::streamsize>(log.size()));
   size_t end = 0;
-  for (Record& record : read_records(log)) {
+  for (Record& record : read_records(read_log(log_, path))) {
     if (!fs::exists(block_path(blocks_done()))) break;
     records_->push_back(std::move(record.payload));
     end = record.end;
@@ -113,7 +125,7 @@ fs::path Journal::block_path(int64_t index) const {
 
 void Journal::append(const std::map<std::string, Weight>& weights, const nlohmann::json& record) {
   write_weight_store(block_path(blocks_done()), weights);
-  const std::string payload = record.dump();
+  const std::string payload = dump_json(record);
   const auto length = static_cast<uint32_t>(payload.size());
   std::string bytes(reinterpret_cast<const char*>(&length), sizeof length);
   bytes += hash_of(payload) + payload;
@@ -136,10 +148,15 @@ Weight Journal::weight(int64_t block, const std::string& layer) const {
 }
 
 void Journal::remove() {
+  // The records first and their name last: killed in between, nothing is left that a run could take for its own.
+  std::error_code error;
+  fs::remove(folder_ / "journal.log", error);
+  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+    if (entry.path().filename() != "run.json") fs::remove_all(entry.path(), error);
+  }
+  fs::remove_all(folder_, error);
   ::close(log_);
   log_ = -1;
-  std::error_code error;
-  fs::remove_all(folder_, error);
   if (error) throw ResourceError(folder_.string() + ": cannot remove the journal: " + error.message());
 }
 

@@ -1,7 +1,7 @@
 // Journal: every solved block is on disk before the next one starts.
 //
 // A folder OUT.journal beside the output:
-//   run.json          what this run is: fingerprints of model, recipe, calibration tokens and code
+//   run.json          what this run is: fingerprints of model, recipe and calibration text, and Pare's version
 //   block-00007.safetensors   the block's solved weights (weights/weight_store)
 //   journal.log       one record a block:  u32 length | XXH3-128 of the payload, 32 hex digits | JSON payload
 //
@@ -23,7 +23,7 @@ namespace pare {
 
 class Journal {
  public:
-  // `identity`: by name, what must be the same for a run to go on ("model", "recipe", "calibration", "code").
+  // `identity`: by name, what must be the same for a run to go on ("model", "recipe", ...).
   // Makes the folder, or takes up the one that is there. UsageError when that belongs to another run, naming each
   // difference; ResourceError when it cannot be written or another process holds it.
   Journal(const std::filesystem::path& folder, const std::map<std::string, std::string>& identity);
@@ -37,7 +37,7 @@ class Journal {
   std::map<std::string, Weight> block(int64_t index) const;                                 // by layer name
   Weight weight(int64_t block, const std::string& layer) const;
   const std::filesystem::path& folder() const { return folder_; }
-  void remove();  // the run is complete
+  void remove();  // the run is complete; nothing else may be called after
 
  private:
   std::filesystem::path block_path(int64_t index) const;

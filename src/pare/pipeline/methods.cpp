@@ -21,12 +21,17 @@ const std::vector<MethodInfo>& methods() {
   return table;
 }
 
+std::vector<std::string> method_names() {
+  std::vector<std::string> names;
+  for (const MethodInfo& method : methods()) names.emplace_back(method.name);
+  return names;
+}
+
 const MethodInfo& method_named(const std::string& name, const std::string& where) {
-  std::vector<std::string> known;
   for (const MethodInfo& method : methods()) {
     if (name == method.name) return method;
-    known.emplace_back(method.name);
   }
+  const std::vector<std::string> known = method_names();
   const std::string near = nearest_word(name, known);
   std::string all;
   for (const std::string& word : known) all += (all.empty() ? "" : ", ") + word;

@@ -24,6 +24,7 @@ struct MethodInfo {
 };
 
 const std::vector<MethodInfo>& methods();
+std::vector<std::string> method_names();
 // UsageError with the nearest known name.
 const MethodInfo& method_named(const std::string& name, const std::string& where);
 

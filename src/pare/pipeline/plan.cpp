@@ -1,44 +1,50 @@
 #include "pare/pipeline/plan.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 #include <set>
-#include <string_view>
-#include <thread>
 
 #include "pare/base/error.h"
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/pipeline/methods.h"
+#include "pare/pipeline/plan_cost.h"
+#include "pare/weights/decoder_config.h"
+#include "pare/weights/decoder_names.h"
+#include "pare/weights/weight_store.h"
 
 namespace pare {
 namespace {
 
 constexpr int64_t kDefaultGroup = 128;
 
-struct LinearName {
-  std::string layer;  // without ".weight"
-  std::string kind;
-  int64_t block;
-};
+// The linears of the blocks that the model runs.
+class Linears {
+ public:
+  explicit Linears(const ModelFiles& files) : layers_(DecoderConfig::from_hf(files.config()).layers) {
+    const auto names = decoder_names(files);
+    if (!names) throw InputError(files.path().string() + ": tensor model.embed_tokens.weight is missing");
+    names_ = *names;
+  }
 
-// A linear of a decoder block: "model.layers.3.mlp.down_proj.weight".
-std::optional<LinearName> as_linear(const ParameterInfo& parameter) {
-  constexpr std::string_view kPrefix = "model.layers.", kSuffix = ".weight";
-  const std::string& name = parameter.name;
-  if (parameter.shape.size() != 2 || !name.starts_with(kPrefix) || !name.ends_with("_proj.weight")) return std::nullopt;
-  int64_t block = 0;
-  const char* end = name.data() + name.size();
-  const auto [after, error] = std::from_chars(name.data() + kPrefix.size(), end, block);
-  if (error != std::errc{} || after == end || *after != '.' || block < 0) return std::nullopt;
-  const std::string layer = name.substr(0, name.size() - kSuffix.size());
-  return LinearName{layer, layer.substr(layer.rfind('.') + 1), block};
-}
+  const DecoderNames& names() const { return names_; }
+  std::optional<LinearName> find(const ParameterInfo& parameter) const {
+    auto name = linear_name(parameter, names_);
+    return name && name->block < layers_ ? name : std::nullopt;
+  }
+  // Its block is past the last one: the file holds more than the config runs.
+  bool beyond(const ParameterInfo& parameter) const {
+    const auto name = linear_name(parameter, names_);
+    return name && name->block >= layers_;
+  }
+
+ private:
+  DecoderNames names_;
+  int64_t layers_;
+};
 
 // GGUF's own grids come in groups of 32; elsewhere 128 is the custom, smaller where it does not divide.
 int64_t choose_group(int64_t in, OutputFormat format) {
@@ -50,11 +56,11 @@ int64_t choose_group(int64_t in, OutputFormat format) {
 }
 
 // The width whose groups suit all layers; 0 in formats that take different groups in different layers.
-int64_t common_inputs(const ModelFiles& files, OutputFormat format) {
+int64_t common_inputs(const ModelFiles& files, const Linears& linears, OutputFormat format) {
   int64_t common = 0;
   if (format != OutputFormat::gptq) return common;
   for (const ParameterInfo& parameter : files.parameters()) {
-    if (as_linear(parameter)) common = std::gcd(common, parameter.shape[1]);
+    if (linears.find(parameter)) common = std::gcd(common, parameter.shape[1]);
   }
   return common;
 }
@@ -95,6 +101,19 @@ void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, int64_t co
   }
 }
 
+void refuse_contradictions(const LayerPlan& layer, const Recipe& recipe) {
+  const LayerWish& wish = layer.wish;
+  if (wish.shift != 0 && (wish.method != "gptq" || !recipe.true_sequential)) {
+    throw UsageError(layer.name + ": shift is for gptq, stage by stage: leave it out" +
+                     (recipe.true_sequential ? "" : ", or leave --one-pass out"));
+  }
+  if (wish.method == "gptq" && wish.act_order && !wish.static_groups && wish.group != -1) {
+    throw UsageError(layer.name +
+                     ": act_order with dynamic groups scatters each group's scale over the row, which no runtime reads "
+                     "quickly. Use static_groups: true, or act_order: false");
+  }
+}
+
 // `common`: common_inputs().
 LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const Recipe& recipe, OutputFormat format,
                      int64_t common, std::set<std::string>& notes) {
@@ -105,6 +124,7 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
   layer.wish = recipe.wish_for(linear.layer);
   const int64_t out = source.shape[0], in = source.shape[1];
   const MethodInfo& method = method_named(layer.wish.method, layer.name);
+  refuse_contradictions(layer, recipe);
   WeightForm& form = layer.form;
   form = dense_form(source);
   if (layer.wish.bits > 0) {
@@ -144,12 +164,13 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
 }
 
 // What most software loads: compressed-tensors for integers, but GPTQ for asymmetric ones (export_notes says why).
-OutputFormat choose_format(const ModelFiles& files, const Recipe& recipe, std::set<std::string>& notes) {
+OutputFormat choose_format(const ModelFiles& files, const Linears& linears, const Recipe& recipe,
+                           std::set<std::string>& notes) {
   if (recipe.format) return parse_output_format(*recipe.format);
   bool quantizes = false, asymmetric = false, gptq_holds = true;
   std::set<std::string> unused;
   for (const ParameterInfo& parameter : files.parameters()) {
-    const auto linear = as_linear(parameter);
+    const auto linear = linears.find(parameter);
     if (!linear || !parameter.readable) continue;
     const LayerPlan layer = plan_layer(*linear, parameter.form, recipe, OutputFormat::compressed_tensors, 0, unused);
     if (layer.wish.method == "none") continue;
@@ -165,142 +186,31 @@ OutputFormat choose_format(const ModelFiles& files, const Recipe& recipe, std::s
   return quantizes ? OutputFormat::compressed_tensors : OutputFormat::hf;
 }
 
-uint64_t f32_bytes(const WeightForm& form) {
-  return static_cast<uint64_t>(form.elements()) * sizeof(float);
-}
-
-// What the process holds beside the arrays counted below: libtorch's code and tables, what the heap keeps (see
-// keep_heap_compact). So that the plan is not below what SmolLM2 took with 128 windows of 512: docs/results.md. Small
-// models take less.
-constexpr uint64_t kProcessBytes = 330'000'000;
-// Rows of the head and the logits of a few tokens at a time (evaluate.cpp).
-constexpr uint64_t kMostHeadBytes = 64'000'000;
-// A sample of the compressed model's text needs the whole model in memory, as f32.
-constexpr uint64_t kMostForSample = 2'000'000'000;
-// Copies of a [in, in] matrix alive while it is factored: the Hessian, the damped one, its factor, the inverse factor.
-constexpr uint64_t kFactorCopies = 4;
-// Copies of a layer's [out, in] weight while it is solved: original, working, permuted, result, codes.
-constexpr uint64_t kSolveCopies = 5;
-
-void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, const PlanOptions& options) {
-  MemoryPlan& memory = plan.memory;
-  std::map<int64_t, uint64_t> block_f32;
-  uint64_t largest_layer = 0, hessians = 0, largest_hessian = 0;
-  int64_t hidden = 0, attention = 0, inner = 0, widest = 0;
-  for (const LayerPlan& layer : plan.layers) {
-    const int64_t in = layer.form.shape[1];
-    block_f32[layer.block] += f32_bytes(layer.form);
-    largest_layer = std::max(largest_layer, f32_bytes(layer.form));
-    widest = std::max({widest, in, layer.form.shape[0]});
-    if (layer.kind == "q_proj") hidden = in;
-    if (layer.kind == "o_proj") attention = in;
-    if (layer.kind == "down_proj") inner = in;
-    const MethodInfo& method = method_named(layer.wish.method, layer.name);
-    if (method.need == CurvatureNeed::full) {
-      largest_hessian =
-          std::max(largest_hessian, static_cast<uint64_t>(in) * static_cast<uint64_t>(in) * sizeof(float));
-    }
-  }
-  if (hidden == 0) hidden = widest;
-  hessians = recipe.true_sequential ? largest_hessian
-                                    : largest_hessian + 3 * static_cast<uint64_t>(hidden * hidden) * sizeof(float);
-  uint64_t largest_block = 0;
-  for (const auto& [block, bytes] : block_f32) largest_block = std::max(largest_block, bytes);
-
-  uint64_t whole = 0, vocabulary = 0;
-  for (const ParameterInfo& parameter : files.parameters()) {
-    whole += f32_bytes(parameter.form);
-    if (parameter.name == "model.embed_tokens.weight") vocabulary = static_cast<uint64_t>(parameter.shape.front());
-  }
-  const uint64_t head = std::min(kMostHeadBytes, 2048 * vocabulary * sizeof(float));
-  const auto tokens = static_cast<uint64_t>(plan.calibration_tokens);
-  const auto of_tokens = [&](int64_t width) { return tokens * static_cast<uint64_t>(width) * sizeof(float); };
-  bool shifted = false;
-  for (const LayerPlan& layer : plan.layers) shifted = shifted || layer.wish.shift != 0;
-  // The residual stream, and the input of the stage at hand when a block is walked stage by stage (block_solver.h).
-  const uint64_t residual = of_tokens(hidden), stage = recipe.true_sequential ? of_tokens(attention) : 0;
-  memory.activations_bytes = (shifted ? 2 : 1) * (residual + stage);
-  memory.curvature_bytes = largest_hessian == 0 ? 0 : hessians + (kFactorCopies - 1) * largest_hessian;
-  memory.block_bytes = largest_block + kSolveCopies * largest_layer;
-  // Of one batch inside a block, in f32 words per token: residual, norm, q, k, v, attention; gate, up, product.
-  const uint64_t batch = static_cast<uint64_t>(kBatchTokens * (6 * hidden + 3 * widest)) * sizeof(float);
-  const uint64_t fixed = kProcessBytes + batch + memory.curvature_bytes + memory.block_bytes;
-  const auto evaluated = static_cast<uint64_t>(options.evaluation_tokens);
-  memory.evaluation_bytes =
-      kProcessBytes + head + largest_block + 3 * evaluated * static_cast<uint64_t>(hidden) * sizeof(float);
-  memory.limit_bytes = options.memory_bytes != 0 ? options.memory_bytes : available_memory_bytes();
-  memory.spill_activations = fixed + memory.activations_bytes > memory.limit_bytes;
-  if (!memory.spill_activations && recipe.true_sequential) {
-    // More is no faster by much, and others want memory too.
-    const uint64_t room = std::min(2 * residual, memory.limit_bytes - fixed - memory.activations_bytes + stage);
-    memory.kept_bytes = std::min(room, of_tokens(inner));
-    memory.activations_bytes += std::max(memory.kept_bytes, stage) - stage;
-  }
-  memory.peak_bytes =
-      std::max(fixed + (memory.spill_activations ? 0 : memory.activations_bytes), memory.evaluation_bytes);
-  const int64_t texts = own_texts(recipe.calibration.length, plan.calibration_tokens, plan.held_out_tokens);
-  if (texts > 0 && recipe.calibration.files.empty()) {
-    // generate.cpp: the whole model, keys and values of the texts that are written together
-    const auto at_once = static_cast<uint64_t>(std::min(texts, kTextsAtOnce));
-    uint64_t cached = 0;
-    for (const LayerPlan& layer : plan.layers) {
-      if (layer.kind == "k_proj" || layer.kind == "v_proj") cached += static_cast<uint64_t>(layer.form.shape[0]);
-    }
-    const uint64_t length = static_cast<uint64_t>(recipe.calibration.length);
-    memory.own_text_bytes = kProcessBytes + head + whole + at_once * length * cached * sizeof(float);
-    memory.peak_bytes = std::max(memory.peak_bytes, std::min(memory.own_text_bytes, memory.limit_bytes));
-    if (memory.own_text_bytes > memory.limit_bytes) {
-      plan.notes.push_back("writing its own calibration text takes the whole model in memory, " +
-                           format_bytes(memory.own_text_bytes) + " of " + format_bytes(memory.limit_bytes) +
-                           ": unless that text is in the cache already, give --calib FILE");
-    }
-  }
-  memory.writes_sample = kProcessBytes + whole <= std::min(memory.limit_bytes, kMostForSample);
-  if (memory.writes_sample) memory.peak_bytes = std::max(memory.peak_bytes, kProcessBytes + whole);
-  if (memory.peak_bytes > memory.limit_bytes) {
-    throw ResourceError(
-        "memory: this run needs about " + format_bytes(memory.peak_bytes) + " (one block " +
-        format_bytes(memory.block_bytes) + ", curvature " + format_bytes(memory.curvature_bytes) +
-        ", the rest: process, one batch), " + (options.memory_bytes != 0 ? "--memory allows " : "this machine has ") +
-        format_bytes(memory.limit_bytes) + ". Use --memory " + std::to_string(memory.peak_bytes / 1'000'000 + 1) +
-        "MB or more; fewer --samples do not help here, activations are on disk already");
-  }
-}
-
-// Forward passes through the linears and half of X^T X, at a rate that two laptop cores reach; solving is in^2 (in +
-// out).
-void plan_time(Plan& plan, int threads) {
-  const double tokens = static_cast<double>(plan.calibration_tokens);
-  for (const LayerPlan& layer : plan.layers) {
-    const double out = static_cast<double>(layer.form.shape[0]), in = static_cast<double>(layer.form.shape[1]);
-    const bool full = method_named(layer.wish.method, layer.name).need == CurvatureNeed::full;
-    plan.flops += tokens * 2 * out * in;
-    const bool shares_input = layer.kind == "k_proj" || layer.kind == "v_proj" || layer.kind == "up_proj";
-    if (full && !shares_input) plan.flops += tokens * in * in + 2 * in * in * in;
-    if (full) plan.flops += 2 * out * in * in;
-  }
-  constexpr double kFlopsPerThread = 1e11;
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  plan.seconds = plan.flops / (kFlopsPerThread * (threads > 0 ? threads : static_cast<int>(cores)));
-}
-
 }  // namespace
+
+const LayerWish& Plan::main_wish() const {
+  std::map<std::string, int> count;
+  for (const LayerPlan& layer : layers) ++count[layer.wish.method];
+  const auto more = [&](const LayerPlan& a, const LayerPlan& b) { return count[a.wish.method] < count[b.wish.method]; };
+  return std::max_element(layers.begin(), layers.end(), more)->wish;
+}
 
 Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions& options) {
   Plan plan;
   std::set<std::string> notes;
-  plan.format = choose_format(files, recipe, notes);
-  const int64_t common = common_inputs(files, plan.format);
+  const Linears linears(files);
+  plan.format = choose_format(files, linears, recipe, notes);
+  const int64_t common = common_inputs(files, linears, plan.format);
   std::vector<std::string> linear_names;
   ExportJob job;
   job.source = &files;
   job.format = plan.format;
-  uint64_t compressed_bytes = 0, compressed_elements = 0;
+  uint64_t journal_bytes = 0, compressed_bytes = 0, compressed_elements = 0;
   CurvatureNeed need = CurvatureNeed::none;
   for (const ParameterInfo& parameter : files.parameters()) {
     if (!parameter.readable) throw UnsupportedError(parameter.name + ": " + parameter.why_not);
     const WeightForm& source = parameter.form;
-    const auto linear = as_linear(parameter);
+    const auto linear = linears.find(parameter);
     WeightForm form =
         plan.format == OutputFormat::gguf && why_not(source, plan.format).empty() ? source : dense_form(source);
     std::string why = "not a linear of a block";
@@ -311,27 +221,27 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
         const std::string refusal = why_not(layer.form, plan.format);
         if (!refusal.empty()) throw UsageError(layer.name + ": " + refusal);
         layer.bytes_before = parameter.bytes;
-        layer.bytes_after = layer.form.bytes();
-        compressed_bytes += layer.bytes_after;
+        journal_bytes += stored_bytes(layer.form);
         compressed_elements += static_cast<uint64_t>(layer.form.elements());
         need = std::max(need, method_named(layer.wish.method, layer.name).need);
-        plan.blocks = std::max(plan.blocks, layer.block + 1);
         job.parameters.push_back({parameter.name, layer.form, {}});
         plan.layers.push_back(std::move(layer));
         continue;
       }
       why = "the recipe says so";
-    } else if (parameter.name == "model.embed_tokens.weight") {
-      why = files.find("lm_head.weight") == nullptr
+    } else if (linears.beyond(parameter)) {
+      why = "a block past the last one that config.json has";
+    } else if (parameter.name == linears.names().prefix + "embed_tokens.weight") {
+      why = files.find(linears.names().head + ".weight") == nullptr
                 ? "embedding and head in one: below 8 bits it costs more than it saves"
                 : "a table, not a product";
-    } else if (parameter.name == "lm_head.weight") {
+    } else if (parameter.name == linears.names().head + ".weight") {
       why = "the head: below 8 bits it costs more than it saves";
     } else if (parameter.shape.size() == 1) {
       why = "a vector";
     }
     job.parameters.push_back({parameter.name, form, {}});
-    plan.left_alone.push_back({parameter.name, why, form, form.bytes()});
+    plan.left_alone.push_back({parameter.name, why, form});
   }
   const auto unmatched = recipe.unmatched(linear_names);
   if (!unmatched.empty()) {
@@ -349,9 +259,16 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
       break;
     }
   }
-  plan.bits_per_weight = 8.0 * static_cast<double>(compressed_bytes) / static_cast<double>(compressed_elements);
   plan.bytes_before = files.bytes();
   plan.sizes = export_sizes(job);
+  std::map<std::string, uint64_t> bytes;
+  for (size_t i = 0; i < job.parameters.size(); ++i) bytes[job.parameters[i].name] = plan.sizes.parameter_bytes[i];
+  for (LayerPlan& layer : plan.layers) {
+    layer.bytes_after = bytes.at(layer.name + ".weight");
+    compressed_bytes += layer.bytes_after;
+  }
+  for (LeftAlone& item : plan.left_alone) item.bytes = bytes.at(item.name);
+  plan.bits_per_weight = 8.0 * static_cast<double>(compressed_bytes) / static_cast<double>(compressed_elements);
   // Compressed embeddings become dense ones where the format has no blocks for them: a small model can grow by that.
   uint64_t alone_before = 0, alone_after = 0;
   for (const LeftAlone& item : plan.left_alone) {
@@ -368,9 +285,9 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
   plan.calibration_tokens = need == CurvatureNeed::none ? 0 : recipe.calibration.samples * recipe.calibration.length;
   plan.held_out_tokens = options.evaluation_text ? 0 : options.evaluation_tokens;
   plan_memory(plan, files, recipe, options);
-  plan_time(plan, options.threads);
+  plan_time(plan, files, recipe, options);
   plan.disk_bytes =
-      plan.sizes.weight_bytes + compressed_bytes + (plan.memory.spill_activations ? plan.memory.activations_bytes : 0);
+      plan.sizes.weight_bytes + journal_bytes + (plan.memory.spill_activations ? plan.memory.activations_bytes : 0);
   return plan;
 }
 

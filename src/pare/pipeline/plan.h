@@ -67,8 +67,9 @@ struct Plan {
   double flops = 0;                // that it rests on
   int64_t calibration_tokens = 0;  // 0: no layer needs any
   int64_t held_out_tokens = 0;     // of the calibration text, for the evaluation
-  int64_t blocks = 0;
 
+  // The wish of most layers, for formats that name one method.
+  const LayerWish& main_wish() const;
   nlohmann::json to_json() const;
   std::string text() const;  // for people, at most 80 columns
 };

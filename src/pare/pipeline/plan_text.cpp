@@ -101,11 +101,11 @@ std::string Plan::text() const {
           format_bytes(memory.evaluation_bytes) +
           (memory.own_text_bytes > 0 ? ", writing its own text " + format_bytes(memory.own_text_bytes) : "") + ")");
   text += "  disk           " + format_bytes(disk_bytes) + " while it runs\n";
-  if (calibration_tokens > 0) {
-    text += wrapped("  time           ", "about " + format_duration(seconds) + " for " +
-                                             std::to_string(calibration_tokens) +
-                                             " calibration tokens, if a thread does 100 Gflop/s");
-  }
+  text +=
+      wrapped("  time           ",
+              "about " + format_duration(seconds) +
+                  (calibration_tokens > 0 ? " for " + std::to_string(calibration_tokens) + " calibration tokens" : "") +
+                  ", if a thread does 100 Gflop/s");
   return text;
 }
 

@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -80,6 +81,7 @@ struct LayerOverride {
 };
 
 struct CalibrationWish {
+  static constexpr int64_t kMostSamples = 1'000'000'000, kShortest = 8, kLongest = int64_t{1} << 20;
   std::vector<std::filesystem::path> files;  // empty: text sampled from the model itself
   int64_t samples = 128;
   int64_t length = 512;  // tokens a sample
@@ -97,7 +99,8 @@ struct Recipe {
 
   static Recipe from_yaml(std::string_view text, const std::string& where);
   static Recipe from_file(const std::filesystem::path& path);
-  std::string to_yaml() const;  // from_yaml(to_yaml()) is the same recipe
+  std::string to_yaml() const;     // from_yaml(to_yaml()) is the same recipe
+  nlohmann::json to_json() const;  // the same keys and values
 
   // For one linear ("model.layers.0.self_attn.q_proj"): defaults, then the top level, then each override that matches.
   // The method defaults to gptq with bits, sparsegpt with sparsity, with both sparsegpt rounding as it goes, with

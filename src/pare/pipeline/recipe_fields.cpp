@@ -5,6 +5,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/units.h"
+#include "pare/pipeline/methods.h"
 
 namespace pare {
 
@@ -64,7 +65,6 @@ void read_sparsity(const RecipeReader& reader, const YamlNode& value, WishPatch&
   }
 }
 
-const std::vector<std::string> kMethods{"gptq", "rtn", "sparsegpt", "wanda", "magnitude", "none"};
 const std::vector<std::pair<std::string, Dtype>> kScaleTypes{
     {"f16", Dtype::f16}, {"bf16", Dtype::bf16}, {"f32", Dtype::f32}};
 
@@ -82,7 +82,7 @@ const std::vector<WishField>& wish_fields() {
   using P = WishPatch&;
   using Text = std::optional<std::string>;
   static const std::vector<WishField> fields{
-      {"method", [](R r, V v, P p) { p.method = r.one_of(v, "method", kMethods); },
+      {"method", [](R r, V v, P p) { p.method = r.one_of(v, "method", method_names()); },
        [](const WishPatch& p) -> Text { return p.method; }},
       {"bits", read_bits,
        [](const WishPatch& p) -> Text {

@@ -1,7 +1,9 @@
 // Recipes as YAML: reading and writing.
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
+#include "pare/pipeline/exporter.h"
 #include "pare/pipeline/name_match.h"
 #include "pare/pipeline/recipe.h"
 #include "pare/pipeline/recipe_fields.h"
@@ -9,10 +11,6 @@
 namespace pare {
 
 namespace {
-
-constexpr int64_t kMostSamples = 1'000'000'000;
-constexpr int64_t kShortest = 8, kLongest = int64_t{1} << 20;  // tokens a sample
-const std::vector<std::string> kFormats{"hf", "gptq", "compressed-tensors", "gguf"};
 
 std::vector<std::string> with_wish_fields(std::vector<std::string> names) {
   for (const WishField& field : wish_fields()) names.emplace_back(field.name);
@@ -46,9 +44,9 @@ void read_calibration(const RecipeReader& reader, const YamlNode& node, const Ya
     if (key == "files") {
       for (const std::string& file : reader.words(value, key)) recipe.calibration.files.emplace_back(file);
     } else if (key == "samples") {
-      recipe.calibration.samples = reader.integer(value, key, 1, kMostSamples);
+      recipe.calibration.samples = reader.integer(value, key, 1, CalibrationWish::kMostSamples);
     } else if (key == "length") {
-      recipe.calibration.length = reader.integer(value, key, kShortest, kLongest);
+      recipe.calibration.length = reader.integer(value, key, CalibrationWish::kShortest, CalibrationWish::kLongest);
     } else if (key == "seed") {
       if (root.find("seed") != nullptr) reader.fail(node.keys[i], "seed is given at the top level too; keep one");
       recipe.seed = read_seed(reader, value);
@@ -87,7 +85,37 @@ void write_wish(const WishPatch& patch, const std::string& indent, std::string& 
   }
 }
 
+nlohmann::json scalar_json(const std::string& text) {
+  if (text == "true" || text == "false") return text == "true";
+  const char* end = text.data() + text.size();
+  uint64_t whole = 0;
+  if (const auto [at, error] = std::from_chars(text.data(), end, whole); error == std::errc() && at == end)
+    return whole;
+  double number = 0;
+  if (const auto [at, error] = std::from_chars(text.data(), end, number); error == std::errc() && at == end) {
+    return number;
+  }
+  return text;
+}
+
+nlohmann::json tree_json(const YamlNode& node) {
+  if (node.is_scalar()) return scalar_json(node.text);
+  nlohmann::json result = node.is_map() ? nlohmann::json::object() : nlohmann::json::array();
+  for (size_t i = 0; i < node.items.size(); ++i) {
+    if (node.is_map()) {
+      result[node.keys[i].text] = tree_json(node.items[i]);
+    } else {
+      result.push_back(tree_json(node.items[i]));
+    }
+  }
+  return result;
+}
+
 }  // namespace
+
+nlohmann::json Recipe::to_json() const {
+  return tree_json(parse_yaml(to_yaml(), "recipe"));
+}
 
 Recipe Recipe::from_yaml(std::string_view text, const std::string& where) {
   const RecipeReader reader(where);
@@ -100,7 +128,7 @@ Recipe Recipe::from_yaml(std::string_view text, const std::string& where) {
     const YamlNode& key = root.keys[i];
     const YamlNode& value = root.items[i];
     if (key.text == "format") {
-      recipe.format = reader.one_of(value, key.text, kFormats);
+      recipe.format = reader.one_of(value, key.text, output_formats());
     } else if (key.text == "true_sequential") {
       recipe.true_sequential = reader.flag(value, key.text);
     } else if (key.text == "seed") {

@@ -83,6 +83,13 @@ Solution pruned_solution(const Problem& problem, const at::Tensor& values, const
     round_to(dtype, src + r * in, in, dst + r * in);
     for (int64_t c = 0; c < in; ++c) dst[r * in + c] = flags[r * in + c] ? dst[r * in + c] : 0.0f;
   });
+  if (dtype == Dtype::f16) {
+    const int64_t clamped = values.abs().gt(kLargestF16).logical_and(keep.ne(0)).sum().item<int64_t>();
+    if (clamped > 0) {
+      solution.warnings.push_back(problem.name + ": " + std::to_string(clamped) +
+                                  " weights were larger than F16 holds and are its largest value now.");
+    }
+  }
   solution.weight = dense_weight({out, in}, dtype, {dst, static_cast<size_t>(out * in)});
   solution.weight.mask = to_mask(keep, pattern);
   measure(problem, solution);

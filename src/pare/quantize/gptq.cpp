@@ -117,8 +117,8 @@ double identity_gap(const at::Tensor& squared_errors, const at::Tensor& loss, co
                     const at::Tensor& h, const InverseFactor& factor) {
   const double live = static_cast<double>(h.size(0) - factor.dead_count);
   const double lambda = factor.damp * h.diagonal().sum(at::kDouble).item<double>() / live;
-  const double damped = loss.sum().item<double>() + lambda * difference.square().sum(at::kDouble).item<double>();
-  return damped > 0 ? std::abs(squared_errors.sum().item<double>() / damped - 1) : 0;
+  const double damped = total(loss) + lambda * difference.square().sum(at::kDouble).item<double>();
+  return damped > 0 ? std::abs(total(squared_errors) / damped - 1) : 0;
 }
 
 Solution plain_rounding(const Problem& problem, const GptqOptions& options, const std::string& reason) {
@@ -174,7 +174,7 @@ Solution gptq(const Problem& problem, const GptqOptions& options) {
   best.values = order.defined() ? walked.index_select(1, order.argsort()) : walked;
 
   Solution solution;
-  solution.rtn_loss = plain_loss.sum().item<double>();
+  solution.rtn_loss = total(plain_loss);
   at::Tensor loss = row_losses(target - best.values, h);
   solution.identity_gap = identity_gap(squared_errors, loss, target - best.values, h, factor);
   if (options.keep_better_rtn) {

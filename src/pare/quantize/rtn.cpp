@@ -3,6 +3,7 @@
 namespace pare {
 
 Solution rtn(const Problem& problem, const RtnOptions& options) {
+  require_finite_weight(problem);
   const at::Tensor& h = problem.curvature.h;
   at::Tensor importance;
   if (options.weighted_search && h.defined()) {

@@ -157,6 +157,23 @@ void write_weight_store(const std::filesystem::path& path, const std::map<std::s
   writer.finish();
 }
 
+uint64_t stored_bytes(const WeightForm& form) {
+  const auto elements = static_cast<uint64_t>(form.elements());
+  const auto cols = static_cast<uint64_t>(form.shape.empty() ? 1 : form.shape.back());
+  const uint64_t rows = cols == 0 ? 0 : elements / cols;
+  uint64_t bytes = form.masked ? rows * ((cols + 7) / 8) : 0;
+  if (form.kind == WeightForm::Kind::grouped_ints) {
+    const uint64_t group = static_cast<uint64_t>(form.group), groups = (cols + group - 1) / group;
+    bytes += rows * ((cols * static_cast<uint64_t>(form.bits) + 7) / 8);
+    bytes += rows * groups * (sizeof(float) + (form.symmetric ? 0 : 1));
+  } else if (form.kind == WeightForm::Kind::dense) {
+    bytes += elements * static_cast<uint64_t>(size_of(form.dtype));
+  } else {
+    bytes += form.bytes();
+  }
+  return bytes;
+}
+
 std::map<std::string, Weight> read_weight_store(const std::filesystem::path& path) {
   const auto file = SafetensorsFile::open(path);
   std::map<std::string, Weight> weights;

@@ -12,12 +12,16 @@
 #include <string>
 
 #include "pare/weights/weight.h"
+#include "pare/weights/weight_form.h"
 
 namespace pare {
 
 // `extra` goes into __metadata__ beside. The file is complete and synced when this returns; throws ResourceError.
 void write_weight_store(const std::filesystem::path& path, const std::map<std::string, Weight>& weights,
                         const std::map<std::string, std::string>& extra = {});
+
+// What one weight of this form takes there: values in full and the mask beside them, scales as f32.
+uint64_t stored_bytes(const WeightForm& form);
 
 // Everything is checked (check_weight); InputError names the file and the weight. Values are read into memory.
 std::map<std::string, Weight> read_weight_store(const std::filesystem::path& path);

@@ -53,7 +53,7 @@ class StageCurvature {
       accumulator_ = std::make_unique<HessianAccumulator>(input.size(-1),
                                                           need_ == CurvatureNeed::full ? Keep::full : Keep::diagonal);
     }
-    if (original.defined()) {
+    if (original.defined() && need_ == CurvatureNeed::full) {
       accumulator_->add(input, original, layers_->front()->name);
     } else {
       accumulator_->add(input, layers_->front()->name);

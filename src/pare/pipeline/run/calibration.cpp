@@ -1,5 +1,7 @@
 #include "pare/pipeline/run/calibration.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -24,12 +26,9 @@ namespace {
 namespace fs = std::filesystem;
 using Windows = std::vector<std::vector<int32_t>>;
 
-std::string fingerprint_of(const Windows& calibration, const Windows& evaluation) {
+std::string fingerprint_of(const Windows& windows) {
   Fingerprint fingerprint;
-  for (const Windows* windows : {&calibration, &evaluation}) {
-    for (const auto& window : *windows) fingerprint.add(std::as_bytes(std::span(window)));
-    fingerprint.add("end");
-  }
+  for (const auto& window : windows) fingerprint.add(std::as_bytes(std::span(window)));
   return fingerprint.hex();
 }
 
@@ -50,6 +49,11 @@ CalibrationTokens from_files(const Recipe& recipe, const Plan& plan, int64_t eva
   if (samples > 0) result.calibration = sample_windows(part(0, count - kept), samples, wish.length, recipe.seed);
   const int64_t length = std::min(evaluation_length, kept);
   if (length >= 2) result.evaluation = evaluation_windows(part(count - kept, kept), length);
+  if (kept < plan.held_out_tokens) {
+    result.warnings.push_back("evaluation: at most an eighth of the text is held out for it, " + std::to_string(kept) +
+                              " tokens instead of " + std::to_string(plan.held_out_tokens) +
+                              "; give more text, or --eval-text");
+  }
   const auto got = static_cast<int64_t>(result.calibration.size());
   if (got < samples) {
     result.warnings.push_back("calibration: the text holds " + std::to_string(got) + " windows of " +
@@ -82,6 +86,8 @@ Windows read_cached(const fs::path& path, int64_t samples, int64_t length) {
       std::memcpy(window.data(), bytes, window.size() * sizeof(int32_t));
       bytes += window.size() * sizeof(int32_t);
     }
+    const auto fingerprint = file.metadata().find("fingerprint");
+    if (fingerprint == file.metadata().end() || fingerprint->second != fingerprint_of(windows)) return {};
     return windows;
   } catch (const Error&) {
     return {};  // a damaged cache is made anew
@@ -92,9 +98,10 @@ void write_cached(const fs::path& path, const Windows& windows) {
   std::error_code error;
   fs::create_directories(path.parent_path(), error);
   try {
-    const fs::path partial = path.string() + ".partial";
+    const fs::path partial = path.string() + ".partial-" + std::to_string(::getpid());
     const auto length = static_cast<int64_t>(windows.front().size());
-    SafetensorsWriter writer(partial, {{"tokens", Dtype::i32, {static_cast<int64_t>(windows.size()), length}}});
+    SafetensorsWriter writer(partial, {{"tokens", Dtype::i32, {static_cast<int64_t>(windows.size()), length}}},
+                             {{"fingerprint", fingerprint_of(windows)}});
     std::vector<int32_t> all;
     for (const auto& window : windows) all.insert(all.end(), window.begin(), window.end());
     writer.write("tokens", std::as_bytes(std::span(all)));
@@ -129,12 +136,19 @@ Windows write_text(const Decoder& decoder, const Tokenizer& tokenizer, int64_t s
   return generate(decoder, prompts, length, options);
 }
 
+// What says which tokens begin a text and which are special; a GGUF file's is in the model's own fingerprint.
+std::string tokenizer_bytes(const ModelFiles& files) {
+  std::ifstream file(files.path() / "tokenizer.json", std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 CalibrationTokens from_the_model(const Recipe& recipe, const Plan& plan, const ModelFiles& files,
                                  const Decoder& decoder, const Tokenizer& tokenizer) {
   const int64_t length = recipe.calibration.length;
   const int64_t samples = own_texts(length, plan.calibration_tokens, plan.held_out_tokens);
   const std::string key = Fingerprint()
                               .add(files.fingerprint())
+                              .add(tokenizer_bytes(files))
                               .add("own text 1 " + std::to_string(recipe.seed) + " " + std::to_string(samples) + " " +
                                    std::to_string(length))
                               .hex();
@@ -165,7 +179,7 @@ CalibrationTokens calibration_tokens(const Recipe& recipe, const Plan& plan, int
                                      const ModelFiles& files, const Decoder& decoder, const Tokenizer& tokenizer) {
   CalibrationTokens result = recipe.calibration.files.empty() ? from_the_model(recipe, plan, files, decoder, tokenizer)
                                                               : from_files(recipe, plan, evaluation_length, tokenizer);
-  result.fingerprint = fingerprint_of(result.calibration, result.evaluation);
+  result.fingerprint = fingerprint_of(result.calibration);
   return result;
 }
 

@@ -16,7 +16,7 @@ struct CalibrationTokens {
   std::vector<std::vector<int32_t>> calibration;  // windows of equal length
   std::vector<std::vector<int32_t>> evaluation;   // of the same source, and none of the tokens above
   std::string source;       // for the report: "wiki.txt (302,118 tokens)", "written by the model itself"
-  std::string fingerprint;  // of all tokens
+  std::string fingerprint;  // of the calibration tokens
   std::vector<std::string> warnings;
 };
 

@@ -8,9 +8,12 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "pare/base/error.h"
 #include "pare/base/fingerprint.h"
 #include "pare/base/interrupt.h"
+#include "pare/base/json.h"
 #include "pare/base/log.h"
+#include "pare/base/paths.h"
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/base/version.h"
@@ -24,6 +27,7 @@
 #include "pare/pipeline/run/block_solver.h"
 #include "pare/pipeline/run/calibration.h"
 #include "pare/pipeline/run/evaluate.h"
+#include "pare/pipeline/run/run_report.h"
 #include "pare/text/windows.h"
 
 namespace pare {
@@ -63,10 +67,12 @@ class Run {
  public:
   explicit Run(const CompressOptions& options)
       : options_(options),
-        files_(ModelFiles::open(options.model)),
+        files_(ModelFiles::open(options_.model)),
         plan_(make_plan(
             files_, options.recipe,
-            {options.memory_bytes, options.threads, options.evaluation.tokens, !options.evaluation_text.empty()})) {}
+            {options.memory_bytes, options.threads, options.evaluation.tokens, !options.evaluation_text.empty()})) {
+    options_.out = without_trailing_slash(options_.out);
+  }
 
   Exit run();
 
@@ -77,16 +83,17 @@ class Run {
   void solve_one(Journal& journal, DecoderBlock& block, ActivationStore& states, ActivationStore* originals,
                  Progress& progress);
   void load_states(ActivationStore& states) const;
-  void write(Journal& journal, OutputFolder& output);
-  void check_written(const Journal& journal, const fs::path& folder) const;
+  ExportJob export_job(const Journal& journal) const;
+  void write(const ExportJob& job, OutputFolder& output);
+  void check_written(const ExportJob& job, const fs::path& folder);
   void evaluate_result(const fs::path& folder);
   void write_sample(const fs::path& model);
   Exit judge();
-  json build_report(const Journal& journal);
-  void show_result(const json& report) const;
+  RunFacts facts() const;
+  bool finished_before(const fs::path& journal_path) const;
   fs::path model_path(const fs::path& folder) const;
 
-  const CompressOptions& options_;
+  CompressOptions options_;
   ModelFiles files_;
   Plan plan_;
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -94,7 +101,7 @@ class Run {
   CalibrationTokens tokens_;
   Phases phases_;
   Clock::time_point started_ = Clock::now();
-  std::vector<std::string> warnings_;
+  uint64_t result_bytes_ = 0;
   json evaluation_ = json::object(), goal_ = json::object(), sample_;
 };
 
@@ -104,20 +111,21 @@ void Run::prepare() {
   decoder_ = std::make_unique<Decoder>(files_);
   if (plan_.calibration_tokens > 0 || plan_.held_out_tokens > 0) {
     tokens_ = calibration_tokens(options_.recipe, plan_, options_.evaluation.length, files_, *decoder_, *tokenizer_);
-    warnings_ = tokens_.warnings;
   }
-  if (!options_.evaluation_text.empty()) {
+  if (!options_.evaluation_text.empty() && options_.evaluation.tokens > 0) {
     const auto ids = tokenizer_->encode(read_text_files({options_.evaluation_text}), false);
-    const auto count = std::min(ids.size(), static_cast<size_t>(options_.evaluation.tokens));
-    tokens_.evaluation = evaluation_windows(std::span(ids).first(count), options_.evaluation.length);
+    const auto count = std::min(static_cast<int64_t>(ids.size()), options_.evaluation.tokens);
+    if (count < 2) throw InputError(options_.evaluation_text.string() + ": no token in it to predict");
+    tokens_.evaluation = evaluation_windows(std::span(ids).first(static_cast<size_t>(count)),
+                                            std::min(options_.evaluation.length, count));
   }
 }
 
 std::map<std::string, std::string> Run::identity() const {
   return {{"model", files_.fingerprint()},
           {"recipe", Fingerprint().add(options_.recipe.to_yaml()).add(name_of(plan_.format)).hex()},
-          {"calibration text", Fingerprint().add(tokens_.fingerprint).hex()},
-          {"version of Pare", version()}};
+          {"calibration text", tokens_.fingerprint},
+          {"version of Pare", version() + " " + git_commit()}};
 }
 
 void Run::load_states(ActivationStore& states) const {
@@ -158,6 +166,7 @@ void Run::solve_one(Journal& journal, DecoderBlock& block, ActivationStore& stat
                        {"loss", solution.loss},
                        {"relative_loss", solution.relative_loss},
                        {"rtn_loss", solution.rtn_loss},
+                       {"identity_gap", solution.identity_gap},
                        {"damp", solution.damp},
                        {"dead_inputs", solution.dead_inputs},
                        {"rows_kept_rtn", solution.rows_kept_rtn},
@@ -194,7 +203,6 @@ void Run::solve_blocks(Journal& journal) {
   Progress progress("layer", static_cast<int64_t>(Decoder::linear_names(decoder_->config()).size()));
   for (int64_t index = 0; index < blocks; ++index) {
     stop_if_interrupted();
-    give_back_free_heap();
     const bool done = index < journal.blocks_done();
     if (done && states.batches() == 0) continue;
     DecoderBlock block = decoder_->block(index);
@@ -211,14 +219,15 @@ void Run::solve_blocks(Journal& journal) {
   }
 }
 
-void Run::write(Journal& journal, OutputFolder& output) {
-  phases_.begin("write");
+ExportJob Run::export_job(const Journal& journal) const {
   ExportJob job;
   job.source = &files_;
   job.format = plan_.format;
-  job.method = plan_.layers.front().wish.method;
-  job.damp = plan_.layers.front().wish.damp;
-  job.act_order = plan_.layers.front().wish.act_order;
+  const LayerWish& wish = plan_.main_wish();
+  job.method = wish.method;
+  job.damp = wish.damp;
+  job.act_order = wish.act_order;
+  job.static_groups = wish.static_groups;
   job.true_sequential = options_.recipe.true_sequential;
   std::map<std::string, const LayerPlan*> solved;
   for (const LayerPlan& layer : plan_.layers) solved[layer.name + ".weight"] = &layer;
@@ -240,6 +249,11 @@ void Run::write(Journal& journal, OutputFolder& output) {
                                 return same ? weight : dense_weight(weight.shape, item->form.dtype, weight.unpack());
                               }});
   }
+  return job;
+}
+
+void Run::write(const ExportJob& job, OutputFolder& output) {
+  phases_.begin("write");
   Progress progress("writing", static_cast<int64_t>(job.parameters.size()));
   int64_t done = 0;
   export_model(job, output, [&](const std::string&) { progress.update(++done, ""); });
@@ -253,24 +267,15 @@ fs::path Run::model_path(const fs::path& folder) const {
   throw Error(Exit::failed, folder.string() + ": the .gguf file that was written is not there");
 }
 
-// What is on disk is what was solved and measured.
-void Run::check_written(const Journal& journal, const fs::path& folder) const {
+// What is on disk is what was solved, and as large as was planned.
+void Run::check_written(const ExportJob& job, const fs::path& folder) {
   const ModelFiles written = ModelFiles::open(model_path(folder));
-  for (const LayerPlan& layer : plan_.layers) {
-    std::vector<float> expected = journal.weight(layer.block, layer.name).unpack();
-    const Weight weight = written.read(layer.name + ".weight");
-    if (plan_.format == OutputFormat::hf && layer.form.kind != WeightForm::Kind::dense) {
-      // dequantized for study: rounded to the dense type on the way
-      expected = dense_weight(weight.shape, std::get<Dense>(weight.base).dtype, expected).unpack();
-    }
-    if (weight.unpack() != expected) {
-      throw Error(
-          Exit::failed,
-          layer.name + ": what was read back from " + folder.string() +
-              " differs from what was written; is the disk sound? The journal is kept: run the same command again");
-    }
-    written.release(layer.name + ".weight");
+  result_bytes_ = written.bytes();
+  if (result_bytes_ != plan_.sizes.weight_bytes) {
+    throw Error(Exit::failed, folder.string() + ": " + std::to_string(result_bytes_) + " bytes were written and " +
+                                  std::to_string(plan_.sizes.weight_bytes) + " planned; please report this");
   }
+  check_export(job, written);
 }
 
 void Run::evaluate_result(const fs::path& folder) {
@@ -336,123 +341,62 @@ Exit Run::judge() {
   return met ? Exit::ok : Exit::goal_missed;
 }
 
-json Run::build_report(const Journal& journal) {
-  phases_.end();
-  json report{{"pare", {{"version", version()}, {"git", git_commit()}, {"compiler", compiler()}}},
-              {"command", options_.command},
-              {"recipe", options_.recipe.to_yaml()},
-              {"model",
-               {{"path", options_.model.string()},
-                {"architecture", decoder_->config().model_type},
-                {"bytes", plan_.bytes_before},
-                {"format", files_.format()},
-                {"fingerprint", files_.fingerprint()}}},
-              {"result",
-               {{"path", options_.out.string()},
-                {"format", name_of(plan_.format)},
-                {"bytes", plan_.sizes.weight_bytes},
-                {"planned_bytes", plan_.sizes.weight_bytes},
-                {"bits_per_weight", plan_.bits_per_weight}}},
-              {"goal", goal_},
-              {"evaluation", evaluation_},
-              {"resources",
-               {{"seconds", std::chrono::duration<double>(Clock::now() - started_).count()},
-                {"phases", phases_.seconds()},
-                {"peak_rss_bytes", peak_rss_bytes()},
-                {"planned_peak_bytes", plan_.memory.peak_bytes},
-                {"threads", at::get_num_threads()},
-                {"cpu", cpu_name()}}}};
-  int64_t parameters = 0;
-  for (const ParameterInfo& parameter : files_.parameters()) {
-    int64_t elements = 1;
-    for (int64_t dim : parameter.shape) elements *= dim;
-    parameters += elements;
-  }
-  report["model"]["parameters"] = parameters;
-  std::map<std::string, json> solved;
-  for (const json& block : journal.records()) {
-    for (const json& layer : block) solved[layer.at("name")] = layer;
-  }
-  double zeros = 0, weights = 0;
-  for (const LayerPlan& layer : plan_.layers) {
-    json entry = solved.at(layer.name);
-    entry.update(layer.to_json());
-    zeros += entry.at("sparsity").get<double>() * static_cast<double>(layer.form.elements());
-    weights += static_cast<double>(layer.form.elements());
-    for (const json& warning : entry.at("warnings")) warnings_.push_back(warning);
-    report["layers"].push_back(std::move(entry));
-  }
-  report["result"]["sparsity"] = zeros / weights;
-  for (const LeftAlone& item : plan_.left_alone)
-    report["left_alone"].push_back({{"name", item.name}, {"why", item.why}, {"bytes", item.bytes}});
-  if (plan_.calibration_tokens > 0) {
-    report["calibration"] = {{"source", tokens_.source},
-                             {"samples", tokens_.calibration.size()},
-                             {"length", tokens_.calibration.front().size()},
-                             {"tokens", tokens_.calibration.size() * tokens_.calibration.front().size()},
-                             {"seed", options_.recipe.seed},
-                             {"fingerprint", tokens_.fingerprint}};
-  }
-  if (!sample_.is_null()) report["sample"] = sample_;
-  for (const std::string& note : plan_.notes) warnings_.push_back(note);
-  report["warnings"] = warnings_;
-  return report;
+RunFacts Run::facts() const {
+  return {.options = options_,
+          .files = files_,
+          .plan = plan_,
+          .tokens = tokens_,
+          .evaluation = evaluation_,
+          .goal = goal_,
+          .sample = sample_,
+          .architecture = decoder_->config().model_type,
+          .result_bytes = result_bytes_,
+          .seconds = std::chrono::duration<double>(Clock::now() - started_).count(),
+          .phases = phases_.seconds()};
 }
 
-void Run::show_result(const json& report) const {
-  std::string text;
-  char line[256];
-  const auto add = [&](const char* what, const std::string& before, const std::string& after) {
-    std::snprintf(line, sizeof line, "  %-22s %18s %18s\n", what, before.c_str(), after.c_str());
-    text += line;
-  };
-  const auto number = [](const json& value, const char* format) {
-    char digits[48];
-    std::snprintf(digits, sizeof digits, format, value.get<double>());
-    return std::string(digits);
-  };
-  add("", "before", "after");
-  add("weight files", format_bytes(plan_.bytes_before), format_bytes(plan_.sizes.weight_bytes));
-  if (!evaluation_.empty()) {
-    add("perplexity", number(evaluation_["before"]["perplexity"], "%.3f"),
-        number(evaluation_["after"]["perplexity"], "%.3f"));
-    add("KL divergence", "", number(evaluation_["kl"], "%.4f nats"));
-    add("same first choice", "", number(evaluation_["top1"].get<double>() * 100, "%.1f %%"));
-  }
-  add("took", "", format_duration(report["resources"]["seconds"]));
-  add("peak memory", "", format_bytes(report["resources"]["peak_rss_bytes"]));
-  text += "\n  model   " + options_.out.string() + "\n  report  " + (options_.out / "report.html").string() + "\n";
-  if (!sample_.is_null())
-    text += "\n  it writes: " + sample_["prompt"].get<std::string>() + sample_["after"].get<std::string>() + "\n";
-  if (goal_["met"] == false) text += "\n  GOAL MISSED: " + goal_["why"].get<std::string>() + ". The result is kept.\n";
-  log_line(Level::info, text);
+// Killed between the output's appearing and the journal's going: the journal is all that is left to do.
+bool Run::finished_before(const fs::path& journal_path) const {
+  if (!fs::exists(journal_path) || !fs::exists(options_.out / "report.json")) return false;
+  const json report = read_report(options_.out);
+  return report.is_object() && report.value("recipe", json()) == options_.recipe.to_json() &&
+         report.value("model", json::object()).value("fingerprint", "") == files_.fingerprint();
 }
 
 Exit Run::run() {
   if (options_.threads > 0) at::set_num_threads(options_.threads);
   log_line(Level::info, plan_.text());
   const std::vector<fs::path> inputs{options_.model};
-  OutputFolder::check(options_.out, inputs);
-  require_free_space(options_.out, plan_.disk_bytes);
-  prepare();
   fs::path journal_path = options_.out;
   journal_path += ".journal";
+  if (finished_before(journal_path)) {
+    fs::remove_all(journal_path);
+    log_line(Level::info, options_.out.string() + ": was finished already; nothing is left to do");
+    const json report = read_report(options_.out);
+    return report.value("goal", json::object()).value("met", json()) == false ? Exit::goal_missed : Exit::ok;
+  }
+  OutputFolder::check(options_.out, inputs);
+  const uint64_t there = bytes_in_folder(journal_path);
+  require_free_space(options_.out, plan_.disk_bytes - std::min(there, plan_.disk_bytes));
+  prepare();
   Journal journal(journal_path, identity());
   solve_blocks(journal);
   OutputFolder output(options_.out, inputs);
-  write(journal, output);
-  check_written(journal, output.path());
+  const ExportJob job = export_job(journal);
+  write(job, output);
+  check_written(job, output.path());
   evaluate_result(output.path());
   write_sample(model_path(output.path()));
   const Exit verdict = judge();
-  const json report = build_report(journal);
+  phases_.end();
+  const json report = run_report(facts(), journal.records());
   output.write_file("recipe.yaml", options_.recipe.to_yaml());
-  output.write_file("report.json", report.dump(1) + "\n");
+  output.write_file("report.json", dump_json(report, 1) + "\n");
   output.write_file("report.html", report_html({report}));
   output.commit();
   journal.remove();
-  if (options_.json) std::printf("%s\n", report.dump(1).c_str());
-  show_result(report);
+  if (options_.json) std::printf("%s\n", dump_json(report, 1).c_str());
+  log_line(Level::info, result_text(facts(), report));
   return verdict;
 }
 

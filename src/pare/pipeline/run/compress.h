@@ -1,7 +1,7 @@
 // The main job: a model in, a smaller checked model out.
 //
-//   plan -> calibration tokens -> evaluate -> each block: curvature, solve, journal -> write -> read back -> evaluate
-//   -> report -> the output folder appears
+//   plan -> calibration tokens -> each block: curvature, solve, journal -> write -> read back -> evaluate the original
+//   and the result -> report -> the output folder appears
 #pragma once
 
 #include <cstdint>
