@@ -35,12 +35,11 @@ struct LeftAlone {
   uint64_t bytes = 0;  // in the result
 };
 
-// What the run does and the plan counts on.
-constexpr int64_t kBatchTokens = 2048;  // that go through a block together: its intermediates stay near the caches
-constexpr int64_t kTextsAtOnce = 32;    // that the model writes together when it writes its calibration text
+constexpr int64_t kTextsAtOnce = 32;  // that the model writes together when it writes its calibration text
 
 // How activations are kept between blocks.
 struct MemoryPlan {
+  int64_t batch_tokens = 2048;     // that go through a block together
   uint64_t limit_bytes = 0;        // --memory, or what the machine has to spare
   uint64_t peak_bytes = 0;         // the estimate
   uint64_t activations_bytes = 0;  // of them: hidden states of all calibration tokens, and what is kept beside

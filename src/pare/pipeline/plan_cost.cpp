@@ -21,6 +21,8 @@ uint64_t f32_bytes(const WeightForm& form) {
 // keep_heap_compact). So that the plan is not below what SmolLM2 took with 128 windows of 512: docs/results.md. Small
 // models take less.
 constexpr uint64_t kProcessBytes = 330'000'000;
+// A batch: its intermediates stay near the caches, and products of this many rows are as fast as any.
+constexpr int64_t kLeastBatchTokens = 512, kMostBatchTokens = 2048, kMostBatchBytes = 256'000'000;
 // Rows of the head and the logits of a few tokens at a time (evaluate.cpp).
 constexpr uint64_t kMostHeadBytes = 64'000'000;
 // A sample of the compressed model's text needs the whole model in memory, as f32.
@@ -95,7 +97,9 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
     memory.block_bytes += largest_block;
   }
   // Of one batch inside a block, in f32 words per token: residual, norm, q, k, v, attention; gate, up, product.
-  const uint64_t batch = static_cast<uint64_t>(kBatchTokens * (6 * hidden + 3 * widest)) * sizeof(float);
+  const int64_t token_bytes = (6 * hidden + 3 * widest) * static_cast<int64_t>(sizeof(float));
+  memory.batch_tokens = std::clamp(kMostBatchBytes / token_bytes, kLeastBatchTokens, kMostBatchTokens);
+  const auto batch = static_cast<uint64_t>(memory.batch_tokens * token_bytes);
   const uint64_t fixed = kProcessBytes + batch + memory.curvature_bytes + memory.block_bytes;
   const auto evaluated = static_cast<uint64_t>(options.evaluation_tokens);
   memory.evaluation_bytes =

@@ -132,7 +132,7 @@ void Run::load_states(ActivationStore& states) const {
   if (plan_.calibration_tokens == 0) return;
   const auto& windows = tokens_.calibration;
   const int64_t length = static_cast<int64_t>(windows.front().size());
-  const auto per_batch = static_cast<size_t>(std::max<int64_t>(1, kBatchTokens / length));
+  const auto per_batch = static_cast<size_t>(std::max<int64_t>(1, plan_.memory.batch_tokens / length));
   for (size_t first = 0; first < windows.size(); first += per_batch) {
     const size_t count = std::min(per_batch, windows.size() - first);
     at::Tensor ids = at::empty({static_cast<int64_t>(count), length}, at::kLong);
