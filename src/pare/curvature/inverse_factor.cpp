@@ -122,8 +122,8 @@ void require_finite(const at::Tensor& h, const std::string& name) {
 }
 
 // H with dead inputs revived, ordered and damped, in `dtype`.
-at::Tensor damped(const at::Tensor& h, const at::Tensor& diagonal, double lambda, const at::Tensor& order,
-                  at::ScalarType dtype) {
+at::Tensor ordered_and_damped(const at::Tensor& h, const at::Tensor& diagonal, double lambda, const at::Tensor& order,
+                              at::ScalarType dtype) {
   at::Tensor a = order.defined() ? h.index_select(0, order).index_select(1, order) : h.clone();
   a = a.to(dtype);
   const at::Tensor d = order.defined() ? diagonal.index_select(0, order) : diagonal;
@@ -132,6 +132,13 @@ at::Tensor damped(const at::Tensor& h, const at::Tensor& diagonal, double lambda
 }
 
 }  // namespace
+
+at::Tensor damped(const at::Tensor& h, const InverseFactor& factor) {
+  at::Tensor result = h.clone(at::MemoryFormat::Contiguous);
+  const at::Tensor diagonal = h.diagonal().to(at::kDouble).masked_fill(factor.dead, factor.mean);
+  result.diagonal().copy_(diagonal + factor.lambda);
+  return result;
+}
 
 InverseFactor inverse_factor(const at::Tensor& h, double damp, const at::Tensor& order, const std::string& name) {
   PARE_ASSERT(h.dim() == 2 && h.size(0) == h.size(1) && h.scalar_type() == at::kFloat);
@@ -144,14 +151,14 @@ InverseFactor inverse_factor(const at::Tensor& h, double damp, const at::Tensor&
   result.dead = diagonal.eq(0);
   result.dead_count = result.dead.sum().item<int64_t>();
   const int64_t live = h.size(0) - result.dead_count;
-  const double mean_live = live > 0 ? diagonal.sum().item<double>() / static_cast<double>(live) : 1.0;
-  diagonal = diagonal.masked_fill(result.dead, mean_live);
+  result.mean = live > 0 ? diagonal.sum().item<double>() / static_cast<double>(live) : 1.0;
+  diagonal = diagonal.masked_fill(result.dead, result.mean);
 
   result.damp = damp;
   for (int growth = 0; growth <= kMaxGrowths; ++growth) {
-    const double lambda = result.damp * mean_live;
+    const double lambda = result.lambda = result.damp * result.mean;
     for (const auto dtype : {at::kFloat, at::kDouble}) {
-      at::Tensor a = damped(h, diagonal, lambda, order, dtype);
+      at::Tensor a = ordered_and_damped(h, diagonal, lambda, order, dtype);
       // Every pivot of the damped matrix is at least lambda. One that comes out at half of that is rounding noise:
       // the factorization went through, and its result would be worthless.
       const bool factored = dtype == at::kFloat ? invert_upper_factor(a.data_ptr<float>(), a.size(0), lambda / 2)

@@ -20,10 +20,15 @@ struct InverseFactor {
   at::Tensor order;  // [in] int64: position i of U is column order[i] of the weight; undefined: the natural order
   at::Tensor dead;   // [in] bool
   int64_t dead_count = 0;
-  double damp = 0;  // that worked, relative to mean(diag H)
+  double damp = 0;    // that worked, relative to `mean`
+  double mean = 1;    // of the live diagonal of H
+  double lambda = 0;  // damp * mean
   bool used_fp64 = false;
   bool failed = false;
 };
+
+// H as `factor` has it, in the natural order: dead inputs revived, damped. f32.
+at::Tensor damped(const at::Tensor& h, const InverseFactor& factor);
 
 // `h` [in, in] f32; `name` for messages. Throws InputError when h holds a non-finite value.
 InverseFactor inverse_factor(const at::Tensor& h, double damp, const at::Tensor& order, const std::string& name);

@@ -64,6 +64,10 @@ void store(const float* src, int64_t count, std::byte* dst, const Convert& to) {
 
 }  // namespace
 
+bool is_float(Dtype dtype) {
+  return dtype == Dtype::f16 || dtype == Dtype::bf16 || dtype == Dtype::f32 || dtype == Dtype::f64;
+}
+
 int64_t size_of(Dtype dtype) {
   return row_of(dtype).bytes;
 }

@@ -26,6 +26,7 @@ enum class Dtype : uint8_t {
   f64,
 };
 
+bool is_float(Dtype dtype);                              // f16, bf16, f32, f64
 int64_t size_of(Dtype dtype);                            // bytes an element
 std::string_view name_of(Dtype dtype);                   // "BF16"
 std::optional<Dtype> dtype_from_name(std::string_view);  // safetensors' spelling

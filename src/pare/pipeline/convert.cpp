@@ -17,10 +17,6 @@ namespace {
 
 constexpr int64_t kBlock = 32;
 
-bool is_float(Dtype dtype) {
-  return dtype == Dtype::f16 || dtype == Dtype::bf16 || dtype == Dtype::f32 || dtype == Dtype::f64;
-}
-
 WeightForm dense_form(const WeightForm& form, Dtype dtype) {
   WeightForm dense;
   dense.shape = form.shape;

@@ -135,11 +135,6 @@ void check_promise(const ExportParameter& parameter, const Weight& weight) {
   }
 }
 
-std::string module_of(const std::string& parameter) {
-  constexpr std::string_view suffix = ".weight";
-  return parameter.ends_with(suffix) ? parameter.substr(0, parameter.size() - suffix.size()) : parameter;
-}
-
 bool is_linear(const ExportParameter& parameter) {
   return parameter.form.shape.size() == 2 && parameter.name.ends_with(".weight") &&
          parameter.name.find("embed_tokens") == std::string::npos;

@@ -31,7 +31,6 @@ Bytes dense_values(const Weight& weight, Dtype dtype, const std::string& name);
 // Our mistake if the weight is not what its form promised.
 void check_promise(const ExportParameter& parameter, const Weight& weight);
 
-std::string module_of(const std::string& parameter);  // without ".weight"
 // Matrices that are products: what quantization_config's "Linear" means.
 bool is_linear(const ExportParameter& parameter);
 

@@ -84,16 +84,6 @@ Pruned walk(const at::Tensor& w, const at::Tensor& u, const SparseGptOptions& op
   return result;
 }
 
-// H as inverse_factor has damped it.
-at::Tensor damped(const at::Tensor& h, const InverseFactor& factor) {
-  const at::Tensor diagonal = h.diagonal().to(at::kDouble);
-  const int64_t live = h.size(0) - factor.dead_count;
-  const double mean = live > 0 ? diagonal.sum().item<double>() / static_cast<double>(live) : 1.0;
-  at::Tensor result = h.clone(at::MemoryFormat::Contiguous);
-  result.diagonal().copy_(diagonal.masked_fill(factor.dead, mean) + factor.damp * mean);
-  return result;
-}
-
 Solution on_grid(const Problem& problem, const at::Tensor& values, const at::Tensor& keep, const Grid& grid,
                  const SparseGptOptions& options) {
   Solution solution;

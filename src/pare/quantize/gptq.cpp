@@ -114,10 +114,8 @@ void check(const Problem& problem, const GptqOptions& options) {
 
 // The walk's sum of e^2 is the damped error of what it rounded, exactly: a gap means that U is not what it should be.
 double identity_gap(const at::Tensor& squared_errors, const at::Tensor& loss, const at::Tensor& difference,
-                    const at::Tensor& h, const InverseFactor& factor) {
-  const double live = static_cast<double>(h.size(0) - factor.dead_count);
-  const double lambda = factor.damp * h.diagonal().sum(at::kDouble).item<double>() / live;
-  const double damped = total(loss) + lambda * difference.square().sum(at::kDouble).item<double>();
+                    const InverseFactor& factor) {
+  const double damped = total(loss) + factor.lambda * difference.square().sum(at::kDouble).item<double>();
   return damped > 0 ? std::abs(total(squared_errors) / damped - 1) : 0;
 }
 
@@ -176,7 +174,7 @@ Solution gptq(const Problem& problem, const GptqOptions& options) {
   Solution solution;
   solution.rtn_loss = total(plain_loss);
   at::Tensor loss = row_losses(target - best.values, h);
-  solution.identity_gap = identity_gap(squared_errors, loss, target - best.values, h, factor);
+  solution.identity_gap = identity_gap(squared_errors, loss, target - best.values, factor);
   if (options.keep_better_rtn) {
     const at::Tensor worse = loss.gt(plain_loss);
     solution.rows_kept_rtn = worse.sum().item<int64_t>();

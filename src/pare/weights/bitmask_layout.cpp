@@ -12,10 +12,6 @@ size_t size(int64_t count) {
   return static_cast<size_t>(count);
 }
 
-bool is_float(Dtype dtype) {
-  return dtype == Dtype::f16 || dtype == Dtype::bf16 || dtype == Dtype::f32 || dtype == Dtype::f64;
-}
-
 struct Sizes {
   int64_t rows, cols, kept;
 };
@@ -75,11 +71,6 @@ void check_bits(const BitmaskParts& parts, const Sizes& s) {
     throw InputError(parts.compressed.name + ": holds " + std::to_string(s.kept) + " values, the bitmask keeps " +
                      std::to_string(before));
   }
-}
-
-std::string module_of(const std::string& parameter) {
-  constexpr std::string_view kSuffix = ".weight";
-  return parameter.ends_with(kSuffix) ? parameter.substr(0, parameter.size() - kSuffix.size()) : parameter;
 }
 
 }  // namespace

@@ -7,21 +7,18 @@
 #include "pare/base/error.h"
 #include "pare/weights/bitpack.h"
 #include "pare/weights/gguf_blocks.h"
+#include "pare/weights/grouped_ints.h"
 #include "pare/weights/weight_form.h"
 
 namespace pare {
 namespace {
-
-int64_t groups_of(const GroupedInts& ints, int64_t cols) {
-  return (cols + ints.group - 1) / ints.group;
-}
 
 size_t at(int64_t index) {
   return static_cast<size_t>(index);
 }
 
 void unpack_ints(const GroupedInts& ints, int64_t cols, int64_t first, int64_t count, float* dst) {
-  const int64_t row_bytes = packed_bytes(cols, ints.bits), groups = groups_of(ints, cols);
+  const int64_t row_bytes = packed_bytes(cols, ints.bits), groups = groups_in(cols, ints.group);
   const int symmetric_zero = ints.ternary ? 1 : 1 << (ints.bits - 1);
   std::vector<uint8_t> codes(at(cols));
   for (int64_t r = first; r < first + count; ++r, dst += cols) {
@@ -104,7 +101,7 @@ class Checker {
     if (ints.scale_dtype != Dtype::f16 && ints.scale_dtype != Dtype::bf16 && ints.scale_dtype != Dtype::f32) {
       fail("scales of type " + std::string(name_of(ints.scale_dtype)) + "; expected F16, BF16 or F32");
     }
-    const int64_t groups = groups_of(ints, cols);
+    const int64_t groups = groups_in(cols, ints.group);
     expect_count("bytes of codes", ints.codes.size(), rows * packed_bytes(cols, ints.bits));
     expect_count("scales", ints.scales.size(), rows * groups);
     check_scales(ints, groups);

@@ -77,4 +77,9 @@ WeightForm form_of(const Weight& weight) {
   return form;
 }
 
+std::string module_of(const std::string& parameter) {
+  constexpr std::string_view kSuffix = ".weight";
+  return parameter.ends_with(kSuffix) ? parameter.substr(0, parameter.size() - kSuffix.size()) : parameter;
+}
+
 }  // namespace pare

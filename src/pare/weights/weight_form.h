@@ -33,4 +33,6 @@ struct WeightForm {
 
 WeightForm form_of(const Weight& weight);
 
+std::string module_of(const std::string& parameter);  // its name without ".weight"
+
 }  // namespace pare
