@@ -10,20 +10,25 @@
 namespace pare {
 namespace {
 
-// The number behind `key` in a file of "Key:   1234 kB" lines, in bytes; 0 when absent.
-uint64_t kilobytes_field(const char* path, const std::string& key) {
+// The number behind `key` in a file of lines "key   1234 unit"; 0 when absent.
+uint64_t field(const std::filesystem::path& path, const std::string& key) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     if (!line.starts_with(key)) continue;
     std::istringstream rest(line.substr(key.size()));
-    uint64_t kilobytes = 0;
-    rest >> kilobytes;
-    return kilobytes * 1024;
+    uint64_t number = 0;
+    rest >> number;
+    return number;
   }
   return 0;
 }
 
-uint64_t number_in(const char* path) {
+// The same of "Key:   1234 kB", in bytes.
+uint64_t kilobytes_field(const char* path, const std::string& key) {
+  return 1024 * field(path, key);
+}
+
+uint64_t number_in(const std::filesystem::path& path) {
   std::ifstream file(path);
   uint64_t number = 0;
   return file >> number ? number : std::numeric_limits<uint64_t>::max();  // "max" in a cgroup file: no limit
@@ -43,12 +48,18 @@ void reset_peak_rss() {
   file << 5;  // proc(5): resets the high-water mark
 }
 
+uint64_t available_in_cgroup_bytes(const std::filesystem::path& cgroup) {
+  constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
+  const uint64_t limit = number_in(cgroup / "memory.max"), current = number_in(cgroup / "memory.current");
+  if (limit == kNoLimit || current == kNoLimit) return kNoLimit;
+  // files read a while ago count as used and go as soon as somebody wants their memory
+  const uint64_t reclaimable = std::min(current, field(cgroup / "memory.stat", "inactive_file "));
+  const uint64_t used = current - reclaimable;
+  return used < limit ? limit - used : 0;
+}
+
 uint64_t available_memory_bytes() {
-  uint64_t available = kilobytes_field("/proc/meminfo", "MemAvailable:");
-  const uint64_t limit = number_in("/sys/fs/cgroup/memory.max");
-  const uint64_t used = number_in("/sys/fs/cgroup/memory.current");
-  if (limit != std::numeric_limits<uint64_t>::max() && used <= limit) available = std::min(available, limit - used);
-  return available;
+  return std::min(kilobytes_field("/proc/meminfo", "MemAvailable:"), available_in_cgroup_bytes("/sys/fs/cgroup"));
 }
 
 void keep_heap_compact() {
