@@ -4,9 +4,27 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace pare {
+
+// How long the rest of the work takes, from the rate of late. The first update is where this process begins, not what
+// it did: a run that goes on after being killed begins in the middle.
+class TimeLeft {
+ public:
+  using Clock = std::chrono::steady_clock;
+  explicit TimeLeft(int64_t units) : units_(units) {}
+
+  void update(int64_t done, Clock::time_point now);
+  // Nothing before the second step and after the last.
+  std::optional<double> seconds(Clock::time_point now) const;
+
+ private:
+  int64_t units_;
+  std::deque<std::pair<int64_t, Clock::time_point>> recent_;  // steps behind, and since when
+};
 
 class Progress {
  public:
@@ -23,11 +41,10 @@ class Progress {
   void log(const std::string& text);
 
  private:
-  using Clock = std::chrono::steady_clock;
   std::string what_;
   int64_t units_;
-  Clock::time_point started_ = Clock::now(), drawn_{};
-  std::deque<std::pair<int64_t, Clock::time_point>> recent_;  // for a rolling rate
+  TimeLeft left_;
+  TimeLeft::Clock::time_point drawn_{};
 };
 
 }  // namespace pare
