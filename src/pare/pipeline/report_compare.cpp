@@ -97,7 +97,7 @@ std::string comparability(const std::vector<Field>& reports) {
   };
   const Same rules[] = {
       {"the models differ", [](Field r) { return r["model"]["fingerprint"].text(); }},
-      {"the evaluation texts differ", [](Field r) { return last_component(r["evaluation"]["text"].text()); }},
+      {"the evaluation texts differ", [](Field r) { return text_name(r["evaluation"]["text"].text()); }},
       {"the evaluations differ in the number of tokens", [](Field r) { return r["evaluation"]["tokens"].words(); }},
       {"the evaluations differ in the length of a window", [](Field r) { return r["evaluation"]["length"].words(); }},
   };

@@ -127,7 +127,7 @@ std::string evaluation_section(Field report) {
   std::string text = evaluation["text"].text();
   std::string note = "Perplexity, the mark, with its standard error, the bar. Lower is better.";
   if (!text.empty()) {
-    note += " Measured on " + last_component(text);
+    note += " Measured on " + text_name(text);
     if (const auto tokens = evaluation["tokens"].number()) note += ", " + grouped_digits(*tokens) + " tokens";
     if (const auto length = evaluation["length"].number()) note += " in windows of " + grouped_digits(*length);
     note += ".";

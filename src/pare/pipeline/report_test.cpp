@@ -286,6 +286,15 @@ TEST(ReportValues, WritesNumbersAsPeopleReadThem) {
   EXPECT_EQ(last_component("b"), "b");
 }
 
+TEST(ReportValues, AnEvaluationTextKeepsWhatItWasKeptApartFrom) {
+  EXPECT_EQ(text_name("/texts/test.txt"), "test.txt");
+  EXPECT_EQ(text_name("kept apart from: /a/b.txt (900 tokens)"), "text kept apart from b.txt (900 tokens)");
+  EXPECT_EQ(text_name("kept apart from: /a/b.txt, /c/d.txt (9 tokens)"),
+            "text kept apart from b.txt, d.txt (9 tokens)");
+  EXPECT_EQ(text_name("kept apart from: written by the model itself"),
+            "text written by the model itself, kept apart from calibration");
+}
+
 TEST(ReportValues, YamlHasTheRecipesOrder) {
   const json recipe = {
       {"bits", 4}, {"method", "gptq"}, {"sparsity", "2:4"}, {"layers", {{{"match", "*.q_proj"}, {"bits", 3}}}}};

@@ -166,6 +166,18 @@ std::string last_component(const std::string& path) {
                      last - (slash == std::string::npos ? 0 : slash + 1) + 1);
 }
 
+std::string text_name(const std::string& text) {
+  constexpr std::string_view kApart = "kept apart from: ", kBetween = ", ";
+  if (!text.starts_with(kApart)) return last_component(text);
+  std::string rest = text.substr(kApart.size());
+  if (rest.starts_with("written by the model")) return "text " + rest + ", kept apart from calibration";
+  std::string names;
+  for (size_t comma; (comma = rest.find(kBetween)) != std::string::npos; rest.erase(0, comma + kBetween.size())) {
+    names += last_component(rest.substr(0, comma)) + std::string(kBetween);
+  }
+  return "text kept apart from " + names + last_component(rest);
+}
+
 std::string html(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -43,6 +43,9 @@ std::string signed_percent(double fraction, int digits);  // "+4.1 %", "−0.3 %
 std::string count_words(double count);                    // "134.5 million"
 std::string grouped_digits(double count);                 // "1 234 567", with narrow spaces
 std::string last_component(const std::string& path);      // "SmolLM2-135M" of "/models/SmolLM2-135M/"
-std::string html(std::string_view text);                  // escaped for text and for attributes
+// An evaluation text as a sentence names it: "b.txt" of "/a/b.txt", "text kept apart from b.txt (900 tokens)" of
+// "kept apart from: /a/b.txt (900 tokens)".
+std::string text_name(const std::string& text);
+std::string html(std::string_view text);  // escaped for text and for attributes
 
 }  // namespace pare
