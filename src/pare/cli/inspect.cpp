@@ -1,4 +1,8 @@
-// pare inspect MODEL [--tensors] [--json]: what a model is and what Pare can do with it, from headers alone.
+// pare inspect MODEL [--tensors] [--json]: what a model is and what Pare can do with it, from headers and the tokenizer
+// alone: no weight is read.
+//
+// "sparsity" is the share of values that a mask removes, as the headers say it. It is null where no mask is stored:
+// zeros among dense or rounded values are not counted, since that would read them.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -9,6 +13,7 @@
 #include "pare/base/error.h"
 #include "pare/base/units.h"
 #include "pare/cli/commands.h"
+#include "pare/text/tokenizer.h"
 #include "pare/weights/decoder_config.h"
 #include "pare/weights/model_files.h"
 
@@ -32,6 +37,26 @@ double bits_per_weight(uint64_t bytes, int64_t elements) {
   return elements == 0 ? 0 : 8 * static_cast<double>(bytes) / static_cast<double>(elements);
 }
 
+// Values of some tensors, and how many of them masks are known to have removed.
+struct Tally {
+  int64_t count = 0, elements = 0, removed = 0;
+  uint64_t bytes = 0;
+  bool masked = false;  // any of them
+
+  void add(const ParameterInfo& parameter) {
+    ++count;
+    elements += elements_of(parameter);
+    bytes += parameter.bytes;
+    if (!parameter.form.masked) return;
+    masked = true;
+    removed += parameter.form.elements() - parameter.form.kept;
+  }
+  json sparsity() const {
+    if (!masked || elements == 0) return nullptr;
+    return static_cast<double>(removed) / static_cast<double>(elements);
+  }
+};
+
 json architecture(const ModelFiles& files) {
   json result;
   try {
@@ -53,14 +78,26 @@ json architecture(const ModelFiles& files) {
   return result;
 }
 
+json tokenizer(const std::filesystem::path& model) {
+  try {
+    const Tokenizer tokenizer = Tokenizer::open(model);
+    return {{"supported", true}, {"kind", tokenizer.kind()}, {"tokens", tokenizer.vocab_size()}};
+  } catch (const Error& error) {
+    return {{"supported", false}, {"why", error.what()}};
+  }
+}
+
 json tensor_list(const ModelFiles& files) {
   json list = json::array();
   for (const ParameterInfo& parameter : files.parameters()) {
+    Tally tally;
+    tally.add(parameter);
     json entry{{"name", parameter.name},
                {"shape", parameter.shape},
                {"form", parameter.format},
                {"bytes", parameter.bytes},
                {"bits_per_weight", bits_per_weight(parameter.bytes, elements_of(parameter))},
+               {"sparsity", tally.sparsity()},
                {"readable", parameter.readable}};
     if (!parameter.readable) entry["why_not"] = parameter.why_not;
     list.push_back(std::move(entry));
@@ -70,26 +107,22 @@ json tensor_list(const ModelFiles& files) {
 
 json inspect(const InspectArgs& args) {
   const ModelFiles files = ModelFiles::open(args.model);
-  struct Form {
-    int64_t count = 0, elements = 0;
-    uint64_t bytes = 0;
-  };
-  std::map<std::string, Form> forms;
-  int64_t parameters = 0, unreadable = 0;
+  std::map<std::string, Tally> forms;
+  Tally all;
+  int64_t unreadable = 0;
   for (const ParameterInfo& parameter : files.parameters()) {
-    Form& form = forms[parameter.format];
-    ++form.count;
-    form.elements += elements_of(parameter);
-    form.bytes += parameter.bytes;
-    parameters += elements_of(parameter);
+    forms[parameter.format].add(parameter);
+    all.add(parameter);
     unreadable += parameter.readable ? 0 : 1;
   }
   json result{{"path", args.model.string()},
               {"format", files.format()},
               {"architecture", architecture(files)},
-              {"parameters", parameters},
+              {"tokenizer", tokenizer(args.model)},
+              {"parameters", all.elements},
               {"bytes", files.bytes()},
-              {"bits_per_weight", bits_per_weight(files.bytes(), parameters)},
+              {"bits_per_weight", bits_per_weight(files.bytes(), all.elements)},
+              {"sparsity", all.sparsity()},
               {"unreadable", unreadable},
               {"forms", json::array()}};
   for (const auto& [name, form] : forms) {
@@ -97,7 +130,8 @@ json inspect(const InspectArgs& args) {
                                {"count", form.count},
                                {"parameters", form.elements},
                                {"bytes", form.bytes},
-                               {"bits_per_weight", bits_per_weight(form.bytes, form.elements)}});
+                               {"bits_per_weight", bits_per_weight(form.bytes, form.elements)},
+                               {"sparsity", form.sparsity()}});
   }
   if (args.tensors) result["tensors"] = tensor_list(files);
   return result;
@@ -110,6 +144,14 @@ std::string count_text(double count) {
   } else {
     std::snprintf(text, sizeof text, "%.1f million", count / 1e6);
   }
+  return text;
+}
+
+// ", 50.0 % removed", or nothing where no mask says it.
+std::string removed_text(const json& sparsity) {
+  if (sparsity.is_null()) return "";
+  char text[32];
+  std::snprintf(text, sizeof text, ", %.1f %% removed", 100 * sparsity.get<double>());
   return text;
 }
 
@@ -129,12 +171,20 @@ void print_model(const json& model) {
   } else {
     std::printf("  architecture  NOT SUPPORTED: %s\n", architecture["why"].get<std::string>().c_str());
   }
-  std::printf("  parameters    %s, %s, %.2f bits a weight\n", count_text(model["parameters"].get<double>()).c_str(),
-              format_bytes(model["bytes"]).c_str(), model["bits_per_weight"].get<double>());
+  const json& tokenizer = model["tokenizer"];
+  if (tokenizer["supported"].get<bool>()) {
+    std::printf("  tokenizer     %s, %ld tokens\n", tokenizer["kind"].get<std::string>().c_str(),
+                tokenizer["tokens"].get<long>());
+  } else {
+    std::printf("  tokenizer     NOT SUPPORTED: %s\n", tokenizer["why"].get<std::string>().c_str());
+  }
+  std::printf("  parameters    %s, %s, %.2f bits a weight%s\n", count_text(model["parameters"].get<double>()).c_str(),
+              format_bytes(model["bytes"]).c_str(), model["bits_per_weight"].get<double>(),
+              removed_text(model["sparsity"]).c_str());
   for (const json& form : model["forms"]) {
-    std::printf("    %5ld x %-34s %10s  %6.2f bits a weight\n", form["count"].get<long>(),
+    std::printf("    %5ld x %-34s %10s  %6.2f bits a weight%s\n", form["count"].get<long>(),
                 form["form"].get<std::string>().c_str(), format_bytes(form["bytes"]).c_str(),
-                form["bits_per_weight"].get<double>());
+                form["bits_per_weight"].get<double>(), removed_text(form["sparsity"]).c_str());
   }
   if (model["unreadable"].get<long>() > 0)
     std::printf("  %ld tensors cannot be read; --tensors says which and why\n", model["unreadable"].get<long>());
@@ -146,9 +196,9 @@ void print_tensors(const json& tensors) {
     std::string shape;
     for (const json& dim : tensor["shape"]) shape += (shape.empty() ? "" : " x ") + dim.dump();
     std::printf(
-        "  %-44s %-15s %-10s %8.2f  %s%s\n", tensor["name"].get<std::string>().c_str(), shape.c_str(),
+        "  %-44s %-15s %-10s %8.2f  %s%s%s\n", tensor["name"].get<std::string>().c_str(), shape.c_str(),
         format_bytes(tensor["bytes"]).c_str(), tensor["bits_per_weight"].get<double>(),
-        tensor["form"].get<std::string>().c_str(),
+        tensor["form"].get<std::string>().c_str(), removed_text(tensor["sparsity"]).c_str(),
         tensor["readable"].get<bool>() ? "" : ("  NOT READABLE: " + tensor["why_not"].get<std::string>()).c_str());
   }
 }

@@ -184,6 +184,12 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   return impl_->decoder.apply(std::move(pieces));
 }
 
+std::string Tokenizer::kind() const {
+  if (impl_->bpe->options().byte_fallback) return "SentencePiece-style BPE";
+  const bool byte_level = (*impl_->pipeline)["decoder"].dump().find("\"ByteLevel\"") != std::string::npos;
+  return byte_level ? "byte-level BPE" : "BPE";
+}
+
 int64_t Tokenizer::vocab_size() const {
   return impl_->end();
 }

@@ -35,6 +35,7 @@ class Tokenizer {
   // Ids out of range are InputError. `skip_special_tokens` leaves out those marked special.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
 
+  std::string kind() const;             // "byte-level BPE", "SentencePiece-style BPE" (byte fallback), "BPE"
   int64_t vocab_size() const;           // one past the largest id
   std::string token(int32_t id) const;  // empty for an id in range that no token has; InputError out of range
   std::optional<int32_t> id(std::string_view token) const;
