@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
-#include <new>
 #include <string>
 
 #include "pare/base/error.h"
@@ -11,6 +10,8 @@
 #include "pare/base/log.h"
 #include "pare/base/version.h"
 #include "pare/cli/commands.h"
+#include "pare/cli/failure.h"
+#include "pare/cli/usage_hint.h"
 
 namespace {
 
@@ -39,17 +40,16 @@ int main(int argc, char** argv) {
     return console.exit_code;
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
-    return code == 0 ? 0 : static_cast<int>(Exit::usage);
-  } catch (const Error& error) {
-    set_status_line("");
-    std::fprintf(stderr, "pare: %s\n", error.what());
-    return static_cast<int>(error.code());
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "pare: out of memory\n");
-    return static_cast<int>(Exit::resources);
+    if (code == 0) return 0;  // --help and --version
+    if (const std::string word = did_you_mean(app); !word.empty()) {
+      std::fprintf(stderr, "did you mean %s?\n", word.c_str());
+    }
+    return static_cast<int>(Exit::usage);
   } catch (const std::exception& error) {
     set_status_line("");
-    std::fprintf(stderr, "pare: %s\n", error.what());
-    return static_cast<int>(Exit::failed);
+    const auto commands = app.get_subcommands();
+    const Failure failure = describe_failure(error, commands.empty() ? "" : commands.back()->get_name());
+    std::fprintf(stderr, "pare: %s\n", failure.message.c_str());
+    return static_cast<int>(failure.code);
   }
 }
