@@ -81,7 +81,7 @@ void add_convert(CLI::App& app, Console& console) {
   auto args = std::make_shared<ConvertArgs>();
   CLI::App* command = app.add_subcommand("convert", "The same weights in another format");
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
-  command->add_option("-o,--output", args->out, "folder to make")->required()->type_name("OUT");
+  command->add_option("-o,--out", args->out, "folder to make")->required()->type_name("OUT");
   command->add_option("--format", args->format, "hf, gptq, compressed-tensors or gguf")->required();
   command->add_flag("--dequantize", args->dequantize, "write quantized weights dense");
   command->add_option("--dtype", args->dtype, "of dense values; default: as they are, f32 for dequantized ones (exact)")

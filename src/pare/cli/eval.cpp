@@ -15,8 +15,10 @@ void add_eval(CLI::App& app, Console& console) {
   CLI::App* command = app.add_subcommand("eval", "Perplexity of a model, and how far it is from its original");
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
   command->add_option("--against", args->against, "the original: adds KL divergence and top-1 agreement");
-  command->add_option("--text", args->text, "UTF-8 text to predict; several files are joined as they stand")
+  command
+      ->add_option("--text", args->text, "UTF-8 text to predict; of several, --text A --text B, joined as they stand")
       ->required()
+      ->allow_extra_args(false)  // the next word may be MODEL
       ->type_name("FILE");
   command->add_option("--length", args->length, "tokens a window; windows do not overlap")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))

@@ -22,7 +22,7 @@ namespace {
 
 struct ReportArgs {
   std::vector<std::string> runs;
-  std::string output;
+  std::string out;
 };
 
 // Only a page that Pare drew is written over.
@@ -39,18 +39,18 @@ void check_may_write(const std::filesystem::path& path) {
 void run_report(const ReportArgs& args, const Console& console) {
   std::vector<nlohmann::json> reports;
   for (const std::string& run : args.runs) reports.push_back(read_report(run));
-  if (!args.output.empty()) {
-    check_may_write(args.output);
-    write_file_atomically(args.output, report_html(reports));
-    log_line(Level::info, "wrote " + args.output);
+  if (!args.out.empty()) {
+    check_may_write(args.out);
+    write_file_atomically(args.out, report_html(reports));
+    log_line(Level::info, "wrote " + args.out);
   }
   if (console.json) {
-    nlohmann::json out = {{"runs", nlohmann::json::array()}};
+    nlohmann::json result = {{"runs", nlohmann::json::array()}};
     for (size_t i = 0; i < reports.size(); ++i) {
-      out["runs"].push_back({{"path", args.runs[i]}, {"report", std::move(reports[i])}});
+      result["runs"].push_back({{"path", args.runs[i]}, {"report", std::move(reports[i])}});
     }
-    std::printf("%s\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
-  } else if (args.output.empty()) {
+    std::printf("%s\n", result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  } else if (args.out.empty()) {
     std::fputs(report_text(reports).c_str(), stdout);
     log_line(Level::info, "The page with the charts: add -o FILE.html");
   }
@@ -64,7 +64,7 @@ void add_report(CLI::App& app, Console& console) {
   command->add_option("runs", args->runs, "output folders of `pare compress`, or report.json files")
       ->required()
       ->type_name("OUT");
-  command->add_option("-o,--output", args->output, "draw a self-contained page")->type_name("FILE.html");
+  command->add_option("-o,--out", args->out, "draw a self-contained page")->type_name("FILE.html");
   command->add_flag("--json", console.json, "one JSON object on stdout");
   command->footer(
       "Examples:\n"

@@ -3,10 +3,12 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
+#include "pare/base/log.h"
 #include "pare/base/resources.h"
 #include "pare/cli/torch_work.h"
 #include "pare/pipeline/progress.h"
@@ -82,6 +84,15 @@ void eval_work(const EvalArgs& args, Console& console) {
     std::printf("%s\n", figures(result).dump(1).c_str());
   } else {
     print_figures(result);
+  }
+  if (!std::isfinite(result.perplexity)) {
+    std::fflush(stdout);
+    set_status_line("");
+    std::fprintf(
+        stderr,
+        "pare: eval: the perplexity is not finite: the model's predictions on this text are NaN or so wrong that "
+        "they overflow; its weights are damaged, or it needs --dtype f32\n");
+    console.exit_code = static_cast<int>(Exit::goal_missed);
   }
 }
 
