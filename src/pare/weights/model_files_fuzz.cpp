@@ -1,5 +1,5 @@
-// A whole model from any bytes: a .gguf file ("GGUF..."), or a folder: u16 length of config.json | config.json |
-// model.safetensors.
+// A whole model from any bytes: a .gguf file ("GGUF..."), with the tokenizer in its metadata, or a folder: u16 length
+// of config.json | config.json | model.safetensors.
 #include <unistd.h>
 
 #include <cstdint>
@@ -9,6 +9,8 @@
 #include <string>
 
 #include "pare/base/error.h"
+#include "pare/base/log.h"
+#include "pare/text/tokenizer.h"
 #include "pare/weights/decoder_config.h"
 #include "pare/weights/model_files.h"
 
@@ -31,9 +33,21 @@ void write(const fs::path& path, const uint8_t* data, size_t size) {
   std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
 }
 
+void use_tokenizer(const fs::path& gguf) {
+  try {
+    const pare::Tokenizer tokenizer = pare::Tokenizer::open(gguf);
+    tokenizer.decode(tokenizer.encode("a bc\nA \xC3\xA9"), false);
+    tokenizer.to_json();
+    tokenizer.config_json();
+    tokenizer.to_gguf();
+  } catch (const pare::Error&) {
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  pare::set_log_level(pare::Level::quiet);
   fs::path model = workplace() / "model.gguf";
   if (size >= 2 && data[0] != 'G') {
     const size_t config = std::min<size_t>(data[0] | data[1] << 8, size - 2);
@@ -42,6 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     write(model / "model.safetensors", data + 2 + config, size - 2 - config);
   } else {
     write(model, data, size);
+    use_tokenizer(model);
   }
   try {
     const pare::ModelFiles files = pare::ModelFiles::open(model);

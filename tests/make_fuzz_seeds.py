@@ -1,0 +1,231 @@
+"""The seeds of the fuzz targets for binary files and configs: small valid inputs, all made up, in tests/fuzz_seeds/NAME.
+
+    python tests/make_fuzz_seeds.py
+
+Writes over the seeds that it makes and leaves others alone. How a target reads its input is said in its *_fuzz.cpp.
+"""
+import json
+import pathlib
+import struct
+
+SEEDS = pathlib.Path(__file__).resolve().parent / "fuzz_seeds"
+
+
+def write(target, name, data):
+    (SEEDS / target).mkdir(parents=True, exist_ok=True)
+    (SEEDS / target / name).write_bytes(data)
+
+
+def made_up(count, seed=1):
+    """Bytes that repeat late, from the multiplier of Numerical Recipes."""
+    data, state = bytearray(), seed
+    for _ in range(count):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        data.append(state >> 24)
+    return bytes(data)
+
+
+def halves(count, first=0.5):
+    return struct.pack(f"<{count}e", *(first + i / 64 for i in range(count)))
+
+
+def bfloats(count, first=0.5):
+    return b"".join(struct.pack("<f", first + i / 64)[2:] for i in range(count))
+
+
+def floats(count, first=0.5):
+    return struct.pack(f"<{count}f", *(first + i / 64 for i in range(count)))
+
+
+# --- safetensors
+
+def safetensors(tensors, metadata=None, padding=0):
+    """`tensors`: (name, dtype, shape, bytes)."""
+    header, at = {} if metadata is None else {"__metadata__": metadata}, 0
+    for name, dtype, shape, data in tensors:
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode() + b" " * padding
+    return struct.pack("<Q", len(text)) + text + b"".join(data for *_, data in tensors)
+
+
+def safetensors_seeds():
+    write("safetensors", "usual", safetensors(
+        [("model.embed_tokens.weight", "BF16", [3, 4], bfloats(12)), ("model.norm.weight", "F32", [4], floats(4)),
+         ("h", "F16", [2, 2], halves(4))], {"format": "pt"}, padding=5))
+    sizes = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4,
+             "F32": 4, "I64": 8, "U64": 8, "F64": 8, "F8_E8M0": 1, "C64": 8}
+    write("safetensors", "all_types", safetensors(
+        [(name.lower(), name, [2, 1], b"\0" * 2 * size) for name, size in sizes.items()] + [("f4", "F4", [2, 2], b"\x12\x34")]))
+    write("safetensors", "scalar_and_empty", safetensors(
+        [("scalar", "I64", [], struct.pack("<q", -7)), ("none", "F32", [0, 5], b""), ("deep", "U8", [1, 2, 1, 3], b"abcdef")]))
+    write("safetensors", "no_tensors", safetensors([], {}))
+
+
+# --- GGUF
+
+TYPES = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"), "i32": (5, "i"), "f32": (6, "f"),
+         "bool": (7, "B"), "text": (8, None), "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
+BLOCKS = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22), "Q5_1": (7, 32, 24),
+          "Q8_0": (8, 32, 34), "Q2_K": (10, 256, 84), "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210), "IQ4_NL": (20, 32, 18),
+          "I32": (26, 1, 4), "BF16": (30, 1, 2)}  # id, values and bytes of a block
+
+
+def gguf_text(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def gguf_scalar(kind, value):
+    return gguf_text(value) if kind == "text" else struct.pack("<" + TYPES[kind][1], value)
+
+
+def gguf_value(kind, value):
+    if isinstance(value, list):
+        return struct.pack("<IIQ", 9, TYPES[kind][0], len(value)) + b"".join(gguf_scalar(kind, item) for item in value)
+    return struct.pack("<I", TYPES[kind][0]) + gguf_scalar(kind, value)
+
+
+def gguf(metadata, tensors, version=3, alignment=32):
+    """`metadata`: key -> (kind, value or list); `tensors`: (name, type, shape as torch has it)."""
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(metadata))
+    for key, (kind, value) in metadata.items():
+        head += gguf_text(key) + gguf_value(kind, value)
+    data = b""
+    for number, (name, kind, shape) in enumerate(tensors):
+        identity, values, size = BLOCKS[kind]
+        data += b"\0" * (-len(data) % alignment)
+        head += gguf_text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape[::-1], identity, len(data))
+        count = 1
+        for dim in shape:
+            count *= dim
+        # of small numbers: a scale of two such bytes is finite in any type
+        data += bytes(byte & 0x3F for byte in made_up(count // values * size, number))
+    return head + b"\0" * (-len(head) % alignment) + data
+
+
+def llama(**more):
+    return {"general.architecture": ("text", "llama"), "llama.block_count": ("u32", 1), "llama.context_length": ("u32", 64),
+            "llama.embedding_length": ("u32", 32), "llama.feed_forward_length": ("u32", 32), "llama.attention.head_count": ("u32", 2),
+            "llama.attention.head_count_kv": ("u32", 1), "llama.attention.layer_norm_rms_epsilon": ("f32", 1e-5),
+            "llama.rope.dimension_count": ("u32", 16), **{f"tokenizer.{key}": value for key, value in more.items()}}
+
+
+def gguf_seeds():
+    every = {"general.architecture": ("text", "none"), "general.alignment": ("u32", 8)}
+    for kind in TYPES:
+        value = "a text" if kind == "text" else 1
+        every[f"one.{kind}"] = (kind, value)
+        every[f"many.{kind}"] = (kind, [value, value])
+    every["many.none"] = ("f32", [])
+    write("gguf", "all_values", gguf(every, [("x", "F32", [3])], alignment=8))
+    write("gguf", "all_blocks", gguf({}, [(kind, kind, [1, values]) for kind, (_, values, _) in BLOCKS.items()]))
+    write("gguf", "llama", gguf(llama(), [("token_embd.weight", "Q8_0", [4, 32]), ("blk.0.attn_q.weight", "Q4_0", [32, 32]),
+                                          ("output_norm.weight", "F32", [32])]))
+    write("gguf", "version_2", gguf({"general.name": ("text", "old")}, [("x", "F16", [2, 2])], version=2))
+    write("gguf", "nothing", gguf({}, []))
+
+
+def model_files_seeds():
+    """Whole models in GGUF, with both kinds of tokenizer."""
+    tensors = [("token_embd.weight", "Q8_0", [12, 32]), ("blk.0.attn_norm.weight", "F32", [32]), ("blk.0.attn_q.weight", "Q4_0", [32, 32]),
+               ("blk.0.attn_k.weight", "Q4_1", [16, 32]), ("blk.0.ffn_down.weight", "F16", [32, 32]), ("output_norm.weight", "F32", [32])]
+    pieces = ["<s>", "</s>", "a", "b", "c", "\u0120", "ab", "\u0120a", "abc", "x", "y", "z"]
+    write("model_files", "gguf_byte_level", gguf(llama(**{
+        "ggml.model": ("text", "gpt2"), "ggml.pre": ("text", "smollm"), "ggml.tokens": ("text", pieces),
+        "ggml.token_type": ("i32", [3, 3] + [1] * 10), "ggml.merges": ("text", ["a b", "\u0120 a", "ab c"]),
+        "ggml.bos_token_id": ("u32", 0), "ggml.eos_token_id": ("u32", 1), "ggml.add_bos_token": ("bool", 1),
+        "chat_template": ("text", "{{ messages }}")}), tensors))
+    pieces = ["<unk>", "<s>", "</s>", "<0x41>", "<0x0A>", "\u2581", "a", "b", "ab", "\u2581a", "\u2581ab", "z"]
+    write("model_files", "gguf_sentencepiece", gguf(llama(**{
+        "ggml.model": ("text", "llama"), "ggml.tokens": ("text", pieces), "ggml.scores": ("f32", [0.0] * 5 + [-float(i) for i in range(7)]),
+        "ggml.token_type": ("i32", [2, 3, 3, 6, 6] + [1] * 7), "ggml.unknown_token_id": ("u32", 0), "ggml.bos_token_id": ("u32", 1),
+        "ggml.add_space_prefix": ("bool", 0)}), tensors))
+
+
+# --- config.json
+
+def config_seeds():
+    small = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "max_position_embeddings": 2048, "rms_norm_eps": 1e-05, "tie_word_embeddings": False}
+    yarn = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "beta_fast": 32, "beta_slow": 1, "mscale": 1.0}
+    llama3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 512}
+    gemma = {**small, "model_type": "gemma3_text", "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 512,
+             "hidden_activation": "gelu_pytorch_tanh", "rope_theta": 1000000.0}
+    configs = {
+        "llama": {**small, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "attention_bias": False,
+                  "rope_theta": 500000.0, "rope_scaling": llama3},
+        "mistral": {**small, "model_type": "mistral", "sliding_window": None, "head_dim": 32},
+        "qwen2": {**small, "model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 2, "sliding_window": 128,
+                  "rope_scaling": yarn},
+        "qwen3": {**small, "model_type": "qwen3", "head_dim": 16, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+        "smollm3": {**small, "model_type": "smollm3", "no_rope_layers": [1, 1, 0], "layer_types": ["full_attention"] * 3},
+        "gemma2": {**gemma, "model_type": "gemma2", "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
+        "gemma3": {**gemma, "rope_local_base_freq": 10000.0, "sliding_window_pattern": 2, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+        "nested": {"model_type": "gemma3", "text_config": {**gemma, "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}},
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}},
+        "defaults": {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}},
+    }
+    for name, config in configs.items():
+        write("decoder_config", name + ".json", json.dumps(config, indent=1).encode())
+    write("json", "config.json", json.dumps(configs["nested"]).encode())
+    write("json", "index.json", json.dumps({"metadata": {"total_size": 96}, "weight_map": {
+        "model.norm.weight": "model-00001-of-00002.safetensors", "lm_head.weight": "model-00002-of-00002.safetensors"}}, indent=2).encode())
+    write("json", "values.json", b'[null, true, false, 0, -0, 1e-5, -1.5E+300, 18446744073709551615, -9223372036854775808, "", '
+                                 b'"\\u00e9\\ud83d\\ude00\\n\\"\\\\/", "\xc3\xa9\xf0\x9f\x98\x80", [], {}, {"": [[[{"a": {}}]]]}]')
+    write("json", "duplicate.json", b'{"a": 1, "b": {"a": 2}, "a": 3}')
+    write("json", "depth.json", b"[" * 60 + b"]" * 60)
+
+
+# --- layouts of quantized and pruned weights
+
+def view(shape, data):
+    """As Input::view() reads it: a byte that keeps the usual dtype and rank, the shape, the data."""
+    return b"\x00" + bytes(shape) + data
+
+
+def head(kind, flags, bits, group):
+    return bytes([kind, flags, bits, group + 1])
+
+
+def ints(values):
+    return struct.pack(f"<{len(values)}i", *values)
+
+
+def layout_seeds():
+    gptq, pack, bitmask = 0, 1, 2
+    symmetric, act_order, v2, overridden, indexed = 2, 4, 8, 16, 1
+    eights = struct.pack("<I", 0x88888888)
+    write("model_layouts", "gptq", head(gptq, symmetric, 4, 8) + view([2, 8], made_up(64)) + view([2, 1], 2 * struct.pack("<I", 0x77777777)) +
+          view([2, 8], halves(16)))
+    write("model_layouts", "gptq_v2_asymmetric_act_order",
+          head(gptq, indexed | act_order | v2, 4, 8) + view([2, 8], made_up(64)) + view([2, 1], made_up(8)) + view([2, 8], halves(16)) +
+          view([16], ints([i % 2 for i in range(16)])))
+    write("model_layouts", "gptq_3_bits", head(gptq, 0, 3, -1) + view([3, 32], made_up(384)) + view([1, 3], made_up(12)) + view([1, 32], halves(32)))
+    write("model_layouts", "gptq_overridden", head(gptq, overridden | symmetric, 8, 4) + view([4, 8], made_up(128)) + view([2, 1], 2 * eights) +
+          view([2, 8], halves(16)))
+
+    shape = lambda rows, cols: view([2], struct.pack("<2q", rows, cols))
+    write("model_layouts", "pack", head(pack, 0, 4, 8) + view([3, 2], made_up(24)) + view([3, 2], bfloats(6)) + shape(3, 16))
+    write("model_layouts", "pack_asymmetric", head(pack, 1, 4, 8) + view([3, 2], made_up(24)) + view([3, 2], bfloats(6)) +
+          view([1, 2], struct.pack("<2I", 0x00000841, 0x00000777)) + shape(3, 16))
+    write("model_layouts", "pack_bytes_for_zeros", head(pack, 1 | 2, 4, 8) + view([3, 2], made_up(24)) + view([3, 2], bfloats(6)) +
+          view([3, 2], struct.pack("<6b", 0, -8, 7, 1, -1, 3)) + shape(3, 16))
+    write("model_layouts", "pack_indexed", head(pack, 4, 4, 8) + view([3, 2], made_up(24)) + view([3, 2], bfloats(6)) +
+          view([16], ints([i % 2 for i in range(16)])) + shape(3, 16))
+    # 3 bits, 21 inputs: 63 bits as a stream, ten codes a word as older versions wrote them
+    codes = [byte % 8 for byte in made_up(21)]
+    stream = sum(code << 3 * i for i, code in enumerate(codes)).to_bytes(8, "little")
+    words = b"".join(struct.pack("<I", sum(code << 3 * i for i, code in enumerate(codes[at:at + 10]))) for at in (0, 10, 20))
+    write("model_layouts", "pack_3_bits", head(pack, 0, 3, -1) + view([1, 2], stream) + view([1, 1], bfloats(1)) + shape(1, 21))
+    write("model_layouts", "pack_3_bits_whole_codes", head(pack, 0, 3, -1) + view([1, 3], words) + view([1, 1], bfloats(1)) + shape(1, 21))
+
+    offsets = view([2], struct.pack("<2q", 0, 4))
+    write("model_layouts", "bitmask", head(bitmask, 1, 0, 0) + view([1, 7], halves(7)) + view([2, 2], bytes([0x8A, 0x01, 0x03, 0x02])) +
+          offsets + shape(2, 10))
+    write("model_layouts", "bitmask_2_of_4", head(bitmask, 0, 0, 0) + view([2, 4], halves(8)) + view([2, 1], bytes([0x53, 0xAC])) +
+          view([2, 1], struct.pack("<2q", 2, 8)))
+
+
+for make in (safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds):
+    make()
