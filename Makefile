@@ -33,7 +33,7 @@ build: setup build/release/build.ninja
 
 demo: setup build/release/build.ninja
 	@setup/wheels.sh model
-	@cmake --build --preset release --target pare
+	@cmake --build --preset release --target command
 	@rm -rf build/demo/small
 	@mkdir -p build/demo
 	PARE_CACHE=build/demo/cache ./pare compress $(DEMO_MODEL) -o build/demo/small $(DEMO_OPTIONS)
@@ -68,7 +68,7 @@ bench-peers: build
 bench-solve-peers: build
 	@python3 bench/gptq_solve_peers.py
 
-format:
+format: setup
 	@find src bench tests -name '*.h' -o -name '*.cpp' | xargs clang-format-14 -i
 
 clean:

