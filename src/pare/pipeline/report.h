@@ -3,13 +3,13 @@
 // The JSON is the report; the page is drawn from it alone, so `pare report` can draw it again and compare several.
 // Keys (all optional for the reader: a report from a run that stopped early still draws):
 //
-//   pare        {version, git, compiler}             command   "pare compress ..."
+//   pare        {version, git, compiler, torch}      command   "pare compress ..."      seed
 //   recipe      {...} as in recipe.yaml
 //   model       {path, architecture, parameters, bytes, format, fingerprint}
 //   result      {path, format, bytes, planned_bytes, bits_per_weight, sparsity}
 //   layers      [{name, kind: "q_proj", block: 0, shape: [out, in], method, form: "4-bit, groups of 64", loss,
-//                 relative_loss, rtn_loss, damp, dead_inputs, rows_kept_rtn, sparsity, bytes_before, bytes_after,
-//                 seconds, warnings: []}]            in the order of the model
+//                 relative_loss, rtn_loss, damp, identity_gap, dead_inputs, rows_kept_rtn, sparsity, bytes_before,
+//                 bytes_after, seconds, warnings: []}]            in the order of the model
 //   left_alone  [{name, why, bytes}]
 //   calibration {source, samples, length, tokens, seed, fingerprint}
 //   evaluation  {text, length, tokens, before: {perplexity, perplexity_stderr}, after: {...},

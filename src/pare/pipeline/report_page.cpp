@@ -431,7 +431,9 @@ std::string provenance(Field report) {
                                   {"Result's format", report["result"]["format"].text()},
                                   {"Calibration's fingerprint", report["calibration"]["fingerprint"].text()},
                                   {"Pare", version},
-                                  {"Compiler", pare["compiler"].text()}});
+                                  {"Compiler", pare["compiler"].text()},
+                                  {"torch", pare["torch"].text()},
+                                  {"Seed", report["seed"].text()}});
   return list.empty() ? "" : section("To make it again", "", list);
 }
 
