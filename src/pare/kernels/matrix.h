@@ -42,7 +42,8 @@ class Activations {
   const float* values(int64_t token) const { return values_.data() + token * blocks_ * kBlock; }
   const int8_t* codes(int64_t token) const { return codes_.data() + token * blocks_ * kBlock; }
   const float* scales(int64_t token) const { return scales_.data() + token * blocks_; }
-  const int32_t* sums(int64_t token) const { return sums_.data() + token * blocks_; }  // of each block's codes
+  // Of the codes, 16 by 16: [2 blocks].
+  const int32_t* sums(int64_t token) const { return sums_.data() + 2 * token * blocks_; }
 
  private:
   int64_t cols_, blocks_, tokens_ = 0;
