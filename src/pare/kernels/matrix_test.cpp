@@ -5,8 +5,10 @@
 #include <sys/mman.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <sstream>
 
 #include "pare/base/random.h"
 #include "pare/kernels/functions.h"
@@ -62,6 +64,14 @@ struct Case {
 
 // Weight and its definition, made once for many cases.
 struct Subject {
+  Subject(const std::string& kind, int64_t rows, int64_t cols)
+      : weight(random_weight(kind, rows, cols, static_cast<uint64_t>(rows * 1000 + cols))), values(weight.unpack()) {
+    ThreadPool one({.threads = 1});
+    packed = pack_panels(weight, one);
+    if (!packed && !std::holds_alternative<Dense>(weight.base)) {
+      weight = dense_weight({rows, cols}, Dtype::f32, values);  // as Matrix::prepare does
+    }
+  }
   Weight weight;
   std::vector<float> values;
   std::optional<PackedPanels> packed;
@@ -157,14 +167,7 @@ TEST(Kernels, AgreeWithTheScalarReferenceInEveryShapeTypeAndInstructionSet) {
     for (int64_t rows : {1, 7, 16, 17, 33}) {
       for (int64_t wish : {1, 31, 64, 200, 513}) {
         const int64_t cols = (wish + multiple - 1) / multiple * multiple;
-        ThreadPool one({.threads = 1});
-        Subject subject;
-        subject.weight = random_weight(kind, rows, cols, static_cast<uint64_t>(rows * 1000 + cols));
-        subject.values = subject.weight.unpack();
-        subject.packed = pack_panels(subject.weight, one);
-        if (!subject.packed && !std::holds_alternative<Dense>(subject.weight.base)) {
-          subject.weight = dense_weight({rows, cols}, Dtype::f32, subject.values);  // as Matrix::prepare does
-        }
+        const Subject subject(kind, rows, cols);
         for (int64_t tokens : {1, 2, 3, 5, 8, 9, 13}) {
           for (Isa isa : usable_isas()) {
             for (Precision precision : {Precision::int8, Precision::f32}) {
@@ -181,6 +184,21 @@ TEST(Kernels, AgreeWithTheScalarReferenceInEveryShapeTypeAndInstructionSet) {
   printf("%lld cases, %d wrong\n", static_cast<long long>(cases), failures);
   EXPECT_EQ(failures, 0);
   EXPECT_GE(cases, 20000);
+}
+
+// The line that a failure prints, in the environment: that case alone, in a debugger or with a kernel changed.
+TEST(Kernels, AgreeInTheCaseThatTheEnvironmentNames) {
+  const char* line = std::getenv("PARE_KERNEL_CASE");
+  if (line == nullptr) GTEST_SKIP() << "PARE_KERNEL_CASE is not set";
+  std::istringstream words(line);
+  Case c{};
+  std::string isa, precision;
+  words >> c.kind >> c.rows >> c.cols >> c.tokens >> isa >> precision;
+  c.precision = precision == "f32" ? Precision::f32 : Precision::int8;
+  for (Isa usable : usable_isas()) {
+    if (isa == name_of(usable)) c.isa = usable;
+  }
+  EXPECT_EQ(check(c, Subject(c.kind, c.rows, c.cols)), "");
 }
 
 TEST(Kernels, RoundActivationsToTheSameBytesOnEveryInstructionSet) {
