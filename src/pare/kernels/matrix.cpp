@@ -50,19 +50,6 @@ std::string panel_layout(const cpu::Panels& panels, int64_t cols) {
   return text + ", groups of " + std::to_string(panels.group_blocks * cpu::kBlockCols);
 }
 
-cpu::Rows rows_of(const Activations& x) {
-  cpu::Rows rows;
-  rows.tokens = x.tokens();
-  rows.blocks = x.blocks();
-  rows.values = x.values(0);
-  if (x.precision() == Precision::int8) {
-    rows.codes = x.codes(0);
-    rows.scales = x.scales(0);
-    rows.sums = x.sums(0);
-  }
-  return rows;
-}
-
 Activations reordered(const Activations& x, const std::vector<int32_t>& order, ThreadPool& pool) {
   Activations result(x.cols(), x.precision());
   std::vector<float> values(static_cast<size_t>(x.tokens() * x.cols()));
@@ -123,7 +110,7 @@ void multiply(const Matrix& matrix, const Activations& x, float* y, int64_t stri
   if (x.tokens() == 0 || m.rows == 0) return;
   const cpu::FunctionTable& functions = functions_of(current_isa());
   if (!m.panels) {
-    const cpu::Rows rows = rows_of(x);
+    const cpu::Rows rows = x.rows();
     pool.run([&](int thread, int threads) {
       const auto [first, last] = ThreadPool::share_of(m.rows, thread, threads);
       functions.dense(m.dense_type, m.dense.data.span().data(), m.cols, rows, first, last, y + first, stride);
@@ -132,7 +119,7 @@ void multiply(const Matrix& matrix, const Activations& x, float* y, int64_t stri
   }
   std::optional<Activations> in_order;
   if (!m.panels->order.empty()) in_order.emplace(reordered(x, m.panels->order, pool));
-  const cpu::Rows rows = rows_of(in_order ? *in_order : x);
+  const cpu::Rows rows = (in_order ? *in_order : x).rows();
   const cpu::Panels& panels = m.panels->panels;
   const auto product = x.precision() == Precision::int8 ? functions.panels_int8 : functions.panels_f32;
   const int64_t count = (m.rows + cpu::kPanelRows - 1) / cpu::kPanelRows;

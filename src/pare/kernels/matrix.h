@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "pare/kernels/cpu/function_table.h"
 #include "pare/kernels/thread_pool.h"
 #include "pare/weights/weight.h"
 
@@ -40,17 +41,14 @@ class Activations {
   int64_t tokens() const { return tokens_; }
   Precision precision() const { return precision_; }
   const float* values(int64_t token) const { return values_.data() + token * blocks_ * kBlock; }
-  const int8_t* codes(int64_t token) const { return codes_.data() + token * blocks_ * kBlock; }
-  const float* scales(int64_t token) const { return scales_.data() + token * blocks_; }
-  // Of the codes, 16 by 16: [2 blocks].
-  const int32_t* sums(int64_t token) const { return sums_.data() + 2 * token * blocks_; }
+  cpu::Rows rows() const;
 
  private:
   int64_t cols_, blocks_, tokens_ = 0;
   Precision precision_;
-  std::vector<float> values_, scales_;
+  std::vector<float> values_;
   std::vector<int8_t> codes_;
-  std::vector<int32_t> sums_;
+  std::vector<cpu::BlockFacts> facts_;
 };
 
 class Matrix {

@@ -92,24 +92,27 @@ std::string check(const Case& c, const Subject& subject) {
   }
   Activations activations(c.cols, c.precision);
   activations.assign(in_order.data(), c.tokens, c.cols, one);
-  const auto padded = static_cast<size_t>(activations.blocks() * 32 * c.tokens),
-             blocks = static_cast<size_t>(activations.blocks() * c.tokens);
+  const cpu::Rows made = activations.rows();
+  const auto padded = static_cast<size_t>(made.blocks * 32 * c.tokens),
+             blocks = static_cast<size_t>(made.blocks * c.tokens);
   const cpu::FunctionTable& functions = functions_of(c.isa);
   const auto count = static_cast<size_t>(c.rows * c.tokens);
-  Guarded values(padded * 4), codes(padded), scales(blocks * 4), sums(blocks * 8), out(count * 4);
+  Guarded values(padded * 4), codes(padded), facts(blocks * sizeof(cpu::BlockFacts)), out(count * 4);
   float* y = out.as<float>();
   std::fill_n(y, count, std::numeric_limits<float>::quiet_NaN());
-  cpu::Rows rows{c.tokens, activations.blocks(), guard(values, activations.values(0), padded), nullptr, nullptr,
-                 nullptr};
+  cpu::Rows rows{c.tokens, made.blocks, guard(values, made.values, padded), nullptr, nullptr};
   std::vector<double> exact(in_order.begin(), in_order.end());  // what the kernel is told to multiply with
   if (c.precision == Precision::int8 && subject.packed) {
-    rows.codes = guard(codes, activations.codes(0), padded);
-    rows.scales = guard(scales, activations.scales(0), blocks);
-    rows.sums = guard(sums, activations.sums(0), 2 * blocks);
-    for (int64_t t = 0; t < c.tokens; ++t) {
-      for (int64_t k = 0; k < c.cols; ++k) {
-        exact[static_cast<size_t>(t * c.cols + k)] =
-            static_cast<double>(activations.scales(t)[k / 32]) * activations.codes(t)[k];
+    rows.codes = guard(codes, made.codes, padded);
+    rows.facts = guard(facts, made.facts, blocks);
+    for (int64_t tile = 0; tile < c.tokens; tile += cpu::tile_width(c.tokens, tile)) {
+      const int64_t width = cpu::tile_width(c.tokens, tile);
+      for (int64_t t = 0; t < width; ++t) {
+        for (int64_t k = 0; k < c.cols; ++k) {
+          const int64_t block = tile * made.blocks + k / 32 * width + t;
+          exact[static_cast<size_t>((tile + t) * c.cols + k)] =
+              static_cast<double>(made.facts[block].scale) * made.codes[32 * block + k % 32];
+        }
       }
     }
   }
@@ -209,8 +212,8 @@ TEST(Kernels, RoundActivationsToTheSameBytesOnEveryInstructionSet) {
   std::fill_n(x.begin() + 64, 32, 1e-40f);  // too small for 127 / largest
   x[100] = 3e38f;
   std::vector<int8_t> codes(x.size()), want(x.size());
-  std::vector<float> scales(blocks), want_scales(blocks);
-  std::vector<int32_t> sums(2 * blocks), want_sums(2 * blocks);
+  std::vector<cpu::BlockFacts> facts(blocks);
+  std::vector<float> want_scales(blocks), want_sums(2 * blocks);
   for (int64_t b = 0; b < blocks; ++b) {
     float largest = 0;
     for (int64_t i = 32 * b; i < 32 * b + 32; ++i) largest = std::max(largest, std::fabs(x[static_cast<size_t>(i)]));
@@ -219,15 +222,21 @@ TEST(Kernels, RoundActivationsToTheSameBytesOnEveryInstructionSet) {
     for (int64_t i = 32 * b; i < 32 * b + 32; ++i) {
       const auto code = static_cast<int>(std::nearbyint(x[static_cast<size_t>(i)] * (any ? 127.0f / largest : 0.0f)));
       want[static_cast<size_t>(i)] = static_cast<int8_t>(code);
-      want_sums[static_cast<size_t>(i / 16)] += code;
+      want_sums[static_cast<size_t>(i / 16)] += static_cast<float>(code);
     }
   }
   for (Isa isa : usable_isas()) {
     SCOPED_TRACE(name_of(isa));
-    functions_of(isa).quantize(x.data(), blocks, codes.data(), scales.data(), sums.data());
+    functions_of(isa).quantize(x.data(), blocks, codes.data(), facts.data(), 1);
     EXPECT_EQ(codes, want);
-    EXPECT_EQ(scales, want_scales);
-    EXPECT_EQ(sums, want_sums);
+    for (size_t b = 0; b < facts.size(); ++b) {
+      EXPECT_EQ(facts[b].scale, want_scales[b]);
+      EXPECT_EQ(facts[b].half_sum[0], want_sums[2 * b]);
+      EXPECT_EQ(facts[b].half_sum[1], want_sums[2 * b + 1]);
+      EXPECT_EQ(facts[b].sum, want_sums[2 * b] + want_sums[2 * b + 1]);
+      EXPECT_EQ(facts[b].scaled_sum, want_scales[b] * facts[b].sum);
+      EXPECT_EQ(facts[b].scaled_half_sum[1], want_scales[b] * want_sums[2 * b + 1]);
+    }
   }
 }
 

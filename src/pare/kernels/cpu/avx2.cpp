@@ -110,6 +110,9 @@ struct Avx2 {
   static PARE_KERNEL Floats fma(Floats a, Floats b, Floats c) {
     return both_floats([&](int i) { return _mm256_fmadd_ps(a.v[i], b.v[i], c.v[i]); });
   }
+  static PARE_KERNEL Floats fnma(Floats a, Floats b, Floats c) {  // c - a b
+    return both_floats([&](int i) { return _mm256_fnmadd_ps(a.v[i], b.v[i], c.v[i]); });
+  }
   static PARE_KERNEL Floats mul(Floats a, Floats b) {
     return both_floats([&](int i) { return _mm256_mul_ps(a.v[i], b.v[i]); });
   }

@@ -58,6 +58,7 @@ struct Avx512 {
   static PARE_KERNEL Floats to_floats(Ints v) { return _mm512_cvtepi32_ps(v); }
   static PARE_KERNEL Floats splat_float(float v) { return _mm512_set1_ps(v); }
   static PARE_KERNEL Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  static PARE_KERNEL Floats fnma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
   static PARE_KERNEL Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
   static PARE_KERNEL Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
   static PARE_KERNEL Floats plus(Floats a, Floats b) { return _mm512_add_ps(a, b); }

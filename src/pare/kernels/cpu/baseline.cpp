@@ -99,6 +99,9 @@ struct Baseline {
   static PARE_KERNEL Floats fma(const Floats& a, const Floats& b, const Floats& c) {
     return floats([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
   }
+  static PARE_KERNEL Floats fnma(const Floats& a, const Floats& b, const Floats& c) {  // c - a b
+    return floats([&](int i) { return c.v[i] - a.v[i] * b.v[i]; });
+  }
   static PARE_KERNEL Floats mul(const Floats& a, const Floats& b) {
     return floats([&](int i) { return a.v[i] * b.v[i]; });
   }

@@ -94,16 +94,16 @@ void dense(DenseType type, const void* w, int64_t cols, const Rows& x, int64_t f
 }
 
 template <class I>
-void quantize(const float* x, int64_t blocks, int8_t* codes, float* scales, int32_t* sums) {
+void quantize(const float* x, int64_t blocks, int8_t* codes, BlockFacts* facts, int64_t stride) {
   constexpr float smallest = 0x1p-100f;  // below it 127 / largest is no number
-  for (int64_t b = 0; b < blocks; ++b, x += kBlockCols, codes += kBlockCols) {
+  for (int64_t b = 0; b < blocks; ++b, x += kBlockCols, codes += kBlockCols * stride, facts += stride) {
     const typename I::Floats v[2] = {I::load_f32_unaligned(x), I::load_f32_unaligned(x + 16)};
     const float largest = I::largest(v[0], v[1]);
     const bool any = largest >= smallest;
-    scales[b] = any ? largest / 127.0f : 0.0f;
-    const float inverse = any ? 127.0f / largest : 0.0f;
-    sums[2 * b] = I::round_to_bytes(I::mul(v[0], I::splat_float(inverse)), codes);
-    sums[2 * b + 1] = I::round_to_bytes(I::mul(v[1], I::splat_float(inverse)), codes + 16);
+    const float scale = any ? largest / 127.0f : 0.0f, inverse = any ? 127.0f / largest : 0.0f;
+    const auto low = static_cast<float>(I::round_to_bytes(I::mul(v[0], I::splat_float(inverse)), codes));
+    const auto high = static_cast<float>(I::round_to_bytes(I::mul(v[1], I::splat_float(inverse)), codes + 16));
+    *facts = {scale, low + high, scale * (low + high), {low, high}, {scale * low, scale * high}, 0};
   }
 }
 

@@ -121,15 +121,27 @@ constexpr int64_t panel_zero_bytes(const Panels& p) {
 
 // ---- Activations ----------------------------------------------------------------------------------------------------
 
-// Of `tokens` rows. codes [token][32 blocks], scales [token][blocks], sums [token][2 blocks] of 16 codes each, values
-// [token][32 blocks] f32.
+// What products with a block's codes need beside them, ready to be broadcast. Sums are whole numbers below 2^24, exact.
+struct BlockFacts {
+  float scale = 0;
+  float sum = 0, scaled_sum = 0;                    // of the 32 codes; times scale
+  float half_sum[2] = {}, scaled_half_sum[2] = {};  // of 16 codes each
+  float unused = 0;
+};
+
+// Of `tokens` rows: values f32 [token][32 blocks]; codes and facts in tiles of as many tokens as tile_width says, tile
+// after tile, and within a tile [block][token of the tile]: what a tile of tokens reads next lies next.
 struct Rows {
   int64_t tokens = 0, blocks = 0;
   const float* values = nullptr;
   const int8_t* codes = nullptr;
-  const float* scales = nullptr;
-  const int32_t* sums = nullptr;
+  const BlockFacts* facts = nullptr;
 };
+constexpr int64_t kTile = 8;
+constexpr int64_t tile_width(int64_t tokens, int64_t first) {  // of the tile that begins with token `first`
+  const int64_t left = tokens - first;
+  return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
 
 // ---- Dense rows -----------------------------------------------------------------------------------------------------
 
@@ -140,9 +152,9 @@ enum class DenseType : uint8_t { f16, bf16, f32 };
 struct FunctionTable {
   const char* name;
 
-  // codes and scale of each block of x [blocks * 32]: scale = largest / 127, codes to nearest even, sums of 16 codes.
-  // A block whose largest is below 2^-100 is all zero.
-  void (*quantize)(const float* x, int64_t blocks, int8_t* codes, float* scales, int32_t* sums);
+  // Codes and facts of each block of x [blocks * 32], those of block b at codes + 32 b stride and facts + b stride:
+  // scale = largest / 127, codes to nearest even. A block whose largest is below 2^-100 is all zero.
+  void (*quantize)(const float* x, int64_t blocks, int8_t* codes, BlockFacts* facts, int64_t stride);
 
   // y[token * stride + 16 (panel - first) ...] for panels first .. last - 1, 16 values each; `room` as panel_room()
   // says, 64-byte aligned. Only `rows` of the last panel's values are written when it is the matrix' last.

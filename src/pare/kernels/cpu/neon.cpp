@@ -115,6 +115,9 @@ struct Neon {
   static PARE_KERNEL Floats fma(Floats a, Floats b, Floats c) {
     return floats([&](int i) { return vfmaq_f32(c.v[i], a.v[i], b.v[i]); });
   }
+  static PARE_KERNEL Floats fnma(Floats a, Floats b, Floats c) {  // c - a b
+    return floats([&](int i) { return vfmsq_f32(c.v[i], a.v[i], b.v[i]); });
+  }
   static PARE_KERNEL Floats mul(Floats a, Floats b) {
     return floats([&](int i) { return vmulq_f32(a.v[i], b.v[i]); });
   }

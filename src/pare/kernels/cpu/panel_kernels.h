@@ -5,7 +5,7 @@
 // A panel is done in two stages. Its scales, whatever their form, become f32 vectors s, z, o in `room` (a few per cent
 // of the work). Then for each block of 32 columns, with x = codes q_x times a scale s_x:
 //
-//   int8   y += s s_x (sum q q_x - z sum q_x) + o s_x sum q_x      the first sum exact, in int32
+//   int8   y += s s_x (sum q q_x - z sum q_x) + o s_x sum q_x      the bracket exact
 //   f32    y += sum (s (q - z) + o) x                               four sums, column % 4, added at the end
 //
 // One token: codes are unpacked in registers on their way into the products. Several: the panel is unpacked once into
@@ -183,24 +183,23 @@ constexpr bool is_wide(Codes kind) {
   return kind == Codes::bits8 || kind == Codes::table4 || kind == Codes::sparse8;
 }
 
-// How a block's sums become values, for one token; x_* of that token and block.
+// A block's sums, `both` or one of each half, become values. Codes minus zero is exact: whole numbers below 2^24.
 template <class I, bool offsets, bool halves>
-PARE_KERNEL typename I::Floats scaled(typename I::Floats y, typename I::Ints low, typename I::Ints high, const float* s,
-                                      const float* o, float x_scale, const int32_t* x_sums) {
+PARE_KERNEL typename I::Floats scaled(typename I::Floats y, typename I::Ints first, typename I::Ints second,
+                                      typename I::Floats zero, const float* s, const float* o, const BlockFacts& x) {
   using Floats = typename I::Floats;
-  const Floats sx = I::splat_float(x_scale);
+  const Floats sx = I::splat_float(x.scale);
+  const auto add = [&](typename I::Ints sum, float x_sum, float x_scaled_sum, int64_t entry) {
+    Floats value = I::to_floats(sum);
+    if constexpr (!offsets) value = I::fnma(zero, I::splat_float(x_sum), value);
+    y = I::fma(value, I::mul(I::load_f32(s + entry), sx), y);
+    if constexpr (offsets) y = I::fma(I::load_f32(o + entry), I::splat_float(x_scaled_sum), y);
+  };
   if constexpr (halves) {
-    y = I::fma(I::to_floats(low), I::mul(I::load_f32(s), sx), y);
-    y = I::fma(I::to_floats(high), I::mul(I::load_f32(s + 16), sx), y);
-    if constexpr (offsets) {
-      y = I::fma(I::load_f32(o), I::splat_float(x_scale * static_cast<float>(x_sums[0])), y);
-      y = I::fma(I::load_f32(o + 16), I::splat_float(x_scale * static_cast<float>(x_sums[1])), y);
-    }
+    add(first, x.half_sum[0], x.scaled_half_sum[0], 0);
+    add(second, x.half_sum[1], x.scaled_half_sum[1], 16);
   } else {
-    y = I::fma(I::to_floats(I::add(low, high)), I::mul(I::load_f32(s), sx), y);
-    if constexpr (offsets) {
-      y = I::fma(I::load_f32(o), I::splat_float(x_scale * static_cast<float>(x_sums[0] + x_sums[1])), y);
-    }
+    add(first, x.sum, x.scaled_sum, 0);
   }
   return y;
 }
@@ -209,65 +208,62 @@ template <class I, Codes kind, bool offsets, bool halves>
 PARE_KERNEL typename I::Floats one_token(const Panels& w, int64_t panel, const PanelScales& scales, const Rows& x) {
   BlockReader<I, kind> blocks(w, panel);
   const int8_t* qx = x.codes;
-  const int32_t zero = offsets && w.zeros_stored ? 0 : w.zero;
+  const typename I::Floats zero = I::splat_float(static_cast<float>(w.zero));
   typename I::Floats y = I::splat_float(0);
   int64_t b = 0;
   for (int64_t g = 0; b < w.blocks; ++g) {
     const int64_t end = b + scales.group_blocks < w.blocks ? b + scales.group_blocks : w.blocks;
     for (; b < end; ++b, qx += kBlockCols) {
-      const int32_t* sums = x.sums + 2 * b;
-      typename I::Ints low = I::splat_int(-zero * sums[0]), high = I::splat_int(-zero * sums[1]);
+      typename I::Ints first = I::splat_int(0), second = first;
       blocks.next([&](int step, typename I::Bytes u) {
-        if (step < 4) {
-          low = I::template dot<is_wide(kind)>(low, u, qx + 4 * step);
+        if (halves && step >= 4) {
+          second = I::template dot<is_wide(kind)>(second, u, qx + 4 * step);
         } else {
-          high = I::template dot<is_wide(kind)>(high, u, qx + 4 * step);
+          first = I::template dot<is_wide(kind)>(first, u, qx + 4 * step);
         }
       });
       const int64_t entry = 16 * (halves ? 2 * b : g);
-      y = scaled<I, offsets, halves>(y, low, high, scales.s + entry, scales.o + entry, x.scales[b], sums);
+      y = scaled<I, offsets, halves>(y, first, second, zero, scales.s + entry, scales.o + entry, x.facts[b]);
     }
   }
   return y;
 }
 
-// A tile of `count` tokens, from `token` on, with an unpacked panel.
-template <class I, int count, bool wide, bool offsets, bool halves>
+// `count` tokens from the `from`-th on of the tile of `width` that begins with token `tile`, with an unpacked panel.
+template <class I, int count, int width, bool wide, bool offsets, bool halves>
 PARE_KERNEL void token_tile(const Panels& w, const uint8_t* unpacked, const PanelScales& scales, const Rows& x,
-                            int64_t token, typename I::Floats* y) {
-  const int32_t zero = offsets && w.zeros_stored ? 0 : w.zero;
+                            int64_t tile, int64_t from, typename I::Floats* out) {
+  const typename I::Floats zero = I::splat_float(static_cast<float>(w.zero));
+  const int8_t* qx = x.codes + (tile * x.blocks + from) * kBlockCols;
+  const BlockFacts* facts = x.facts + tile * x.blocks + from;
+  typename I::Floats y[count];
+#pragma GCC unroll 8
   for (int t = 0; t < count; ++t) y[t] = I::splat_float(0);
   int64_t b = 0;
   for (int64_t g = 0; b < w.blocks; ++g) {
     const int64_t end = b + scales.group_blocks < w.blocks ? b + scales.group_blocks : w.blocks;
-    for (; b < end; ++b) {
+    for (; b < end; ++b, qx += width * kBlockCols, facts += width, unpacked += 8 * kStepBytes) {
       typename I::Bytes u[8];
-      for (int s = 0; s < 8; ++s) u[s] = I::load(unpacked + 64 * (8 * b + s));
+#pragma GCC unroll 8
+      for (int s = 0; s < 8; ++s) u[s] = I::load(unpacked + kStepBytes * s);
       const int64_t entry = 16 * (halves ? 2 * b : g);
-#pragma GCC unroll 16
+#pragma GCC unroll 8
       for (int t = 0; t < count; ++t) {
-        const int64_t row = (token + t) * x.blocks;
-        const int8_t* qx = x.codes + (row + b) * kBlockCols;
-        const int32_t* sums = x.sums + 2 * (row + b);
-        typename I::Ints low = I::splat_int(-zero * sums[0]), high = I::splat_int(-zero * sums[1]);
-#pragma GCC unroll 4
-        for (int s = 0; s < 4; ++s) {
-          low = I::template dot<wide>(low, u[s], qx + 4 * s);
-          high = I::template dot<wide>(high, u[s + 4], qx + 16 + 4 * s);
+        typename I::Ints first = I::splat_int(0), second = first;
+#pragma GCC unroll 8
+        for (int s = 0; s < 8; ++s) {
+          if (halves && s >= 4) {
+            second = I::template dot<wide>(second, u[s], qx + kBlockCols * t + 4 * s);
+          } else {
+            first = I::template dot<wide>(first, u[s], qx + kBlockCols * t + 4 * s);
+          }
         }
-        y[t] = scaled<I, offsets, halves>(y[t], low, high, scales.s + entry, scales.o + entry, x.scales[row + b], sums);
+        y[t] = scaled<I, offsets, halves>(y[t], first, second, zero, scales.s + entry, scales.o + entry, facts[t]);
       }
     }
   }
-}
-
-template <class I, int count, class Tile, class Store>
-PARE_KERNEL void tiles_of(int64_t tokens, int64_t& token, const Tile& tile, const Store& store) {
-  for (; token + count <= tokens; token += count) {
-    typename I::Floats y[count];
-    tile.template operator()<count>(token, y);
-    for (int t = 0; t < count; ++t) store(token + t, y[t]);
-  }
+#pragma GCC unroll 8
+  for (int t = 0; t < count; ++t) out[t] = y[t];
 }
 
 template <class I, Codes kind, bool offsets, bool halves>
@@ -279,34 +275,47 @@ void panels_int8_as(const Panels& w, const Rows& x, int64_t first, int64_t last,
                            is_super(w.scales_kind) ? 1 : w.group_blocks};
   auto* unpacked = reinterpret_cast<uint8_t*>(vectors + 48 * entries);
   // Tokens go in spans whose codes stay in the second-level cache while panel after panel passes by.
-  const int64_t span = x.tokens * w.blocks * kBlockCols > (int64_t{1} << 20)
-                           ? ((int64_t{1} << 20) / (w.blocks * kBlockCols) / I::tile + 1) * I::tile
-                           : x.tokens;
+  const int64_t fit = (int64_t{1} << 20) / (w.blocks * kBlockCols) / kTile * kTile;
+  const int64_t span = fit < kTile ? kTile : fit;
   for (int64_t begin = 0; begin < x.tokens; begin += span) {
     const int64_t end = begin + span < x.tokens ? begin + span : x.tokens;
     for (int64_t p = first; p < last; ++p) {
       float* out = y + kPanelRows * (p - first);
-      const int64_t lanes = rows - kPanelRows * p < kPanelRows ? rows - kPanelRows * p : kPanelRows;
-      const auto store = [&](int64_t token, typename I::Floats value) {
-        I::store_lanes(out + token * stride, value, static_cast<int>(lanes));
-      };
+      const int64_t left = rows - kPanelRows * p;
+      const int lanes = static_cast<int>(left < kPanelRows ? left : kPanelRows);
       expand_scales<I>(w, p, scales, true);
       if (x.tokens == 1) {
-        store(0, one_token<I, kind, offsets, halves>(w, p, scales, x));
+        I::store_lanes(out, one_token<I, kind, offsets, halves>(w, p, scales, x), lanes);
         continue;
       }
       BlockReader<I, kind> blocks(w, p);
       for (int64_t b = 0; b < w.blocks; ++b) {
-        blocks.next([&](int step, typename I::Bytes u) { I::store(unpacked + 64 * (8 * b + step), u); });
+        blocks.next([&](int step, typename I::Bytes u) { I::store(unpacked + kStepBytes * (8 * b + step), u); });
       }
-      int64_t token = begin;
-      const auto tile = [&]<int count>(int64_t at, typename I::Floats* values) {
-        token_tile<I, count, is_wide(kind), offsets, halves>(w, unpacked, scales, x, at, values);
+      const auto part = [&]<int count, int width>(int64_t tile, int64_t from) {
+        typename I::Floats sums[count];
+        token_tile<I, count, width, is_wide(kind), offsets, halves>(w, unpacked, scales, x, tile, from, sums);
+        for (int t = 0; t < count; ++t) I::store_lanes(out + (tile + from + t) * stride, sums[t], lanes);
       };
-      tiles_of<I, I::tile>(end, token, tile, store);
-      if constexpr (I::tile > 4) tiles_of<I, 4>(end, token, tile, store);
-      if constexpr (I::tile > 2) tiles_of<I, 2>(end, token, tile, store);
-      tiles_of<I, 1>(end, token, tile, store);
+      const auto tile = [&]<int width>(int64_t at) {
+        constexpr int count = width < I::tile ? width : I::tile;
+        for (int64_t from = 0; from < width; from += count) part.template operator()<count, width>(at, from);
+      };
+      for (int64_t at = begin; at < end; at += tile_width(x.tokens, at)) {
+        switch (tile_width(x.tokens, at)) {
+          case 8:
+            tile.template operator()<8>(at);
+            break;
+          case 4:
+            tile.template operator()<4>(at);
+            break;
+          case 2:
+            tile.template operator()<2>(at);
+            break;
+          default:
+            tile.template operator()<1>(at);
+        }
+      }
     }
   }
 }
@@ -391,6 +400,15 @@ PARE_KERNEL void float_tile(const float* values, int64_t cols, const Rows& x, in
   }
 #pragma GCC unroll 16
   for (int t = 0; t < count; ++t) y[t] = I::plus(I::plus(sum[t][0], sum[t][1]), I::plus(sum[t][2], sum[t][3]));
+}
+
+template <class I, int count, class Tile, class Store>
+PARE_KERNEL void tiles_of(int64_t tokens, int64_t& token, const Tile& tile, const Store& store) {
+  for (; token + count <= tokens; token += count) {
+    typename I::Floats y[count];
+    tile.template operator()<count>(token, y);
+    for (int t = 0; t < count; ++t) store(token + t, y[t]);
+  }
 }
 
 template <class I>
