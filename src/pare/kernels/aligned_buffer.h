@@ -11,7 +11,8 @@ class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   // Pages are taken when first written, by the thread that writes them. std::bad_alloc when there are none.
-  explicit AlignedBuffer(int64_t bytes);
+  enum class Pages { any, small };  // small: memory follows what is written closely
+  explicit AlignedBuffer(int64_t bytes, Pages pages = Pages::any);
   ~AlignedBuffer();
   AlignedBuffer(AlignedBuffer&& other) noexcept { swap(other); }
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {

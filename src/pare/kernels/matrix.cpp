@@ -105,29 +105,40 @@ std::string Matrix::layout() const {
 }
 
 void multiply(const Matrix& matrix, const Activations& x, float* y, int64_t stride, ThreadPool& pool) {
-  const Matrix::Impl& m = matrix.impl();
-  PARE_ASSERT(x.cols() == m.cols);
-  if (x.tokens() == 0 || m.rows == 0) return;
+  const Product product{&matrix, y, stride};
+  multiply(std::span(&product, 1), x, pool);
+}
+
+void multiply(std::span<const Product> products, const Activations& x, ThreadPool& pool) {
+  if (x.tokens() == 0) return;
   const cpu::FunctionTable& functions = functions_of(current_isa());
-  if (!m.panels) {
-    const cpu::Rows rows = x.rows();
-    pool.run([&](int thread, int threads) {
-      const auto [first, last] = ThreadPool::share_of(m.rows, thread, threads);
-      functions.dense(m.dense_type, m.dense.data.span().data(), m.cols, rows, first, last, y + first, stride);
-    });
-    return;
+  std::vector<std::optional<Activations>> in_order(products.size());
+  std::vector<cpu::Rows> rows(products.size(), x.rows());
+  for (size_t i = 0; i < products.size(); ++i) {
+    const Matrix::Impl& m = products[i].matrix->impl();
+    PARE_ASSERT(x.cols() == m.cols);
+    if (!m.panels || m.panels->order.empty()) continue;
+    in_order[i].emplace(reordered(x, m.panels->order, pool));
+    rows[i] = in_order[i]->rows();
   }
-  std::optional<Activations> in_order;
-  if (!m.panels->order.empty()) in_order.emplace(reordered(x, m.panels->order, pool));
-  const cpu::Rows rows = (in_order ? *in_order : x).rows();
-  const cpu::Panels& panels = m.panels->panels;
-  const auto product = x.precision() == Precision::int8 ? functions.panels_int8 : functions.panels_f32;
-  const int64_t count = (m.rows + cpu::kPanelRows - 1) / cpu::kPanelRows;
   pool.run([&](int thread, int threads) {
-    const auto [first, last] = ThreadPool::share_of(count, thread, threads);
-    if (first < last) {
-      product(panels, rows, first, last, m.rows, y + first * cpu::kPanelRows, stride,
-              scratch(cpu::panel_room(panels.blocks)));
+    for (size_t i = 0; i < products.size(); ++i) {
+      const Matrix::Impl& m = products[i].matrix->impl();
+      float* y = products[i].y;
+      if (!m.panels) {
+        const auto [first, last] = ThreadPool::share_of(m.rows, thread, threads);
+        functions.dense(m.dense_type, m.dense.data.span().data(), m.cols, rows[i], first, last, y + first,
+                        products[i].stride);
+        continue;
+      }
+      const cpu::Panels& panels = m.panels->panels;
+      const auto product = x.precision() == Precision::int8 ? functions.panels_int8 : functions.panels_f32;
+      const auto [first, last] =
+          ThreadPool::share_of((m.rows + cpu::kPanelRows - 1) / cpu::kPanelRows, thread, threads);
+      if (first < last) {
+        product(panels, rows[i], first, last, m.rows, y + first * cpu::kPanelRows, products[i].stride,
+                scratch(cpu::panel_room(panels.blocks)));
+      }
     }
   });
 }

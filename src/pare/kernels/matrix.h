@@ -73,4 +73,12 @@ class Matrix {
 // y [x.tokens(), rows], rows of y `stride` apart. Dense weights take x in f32 whatever its precision.
 void multiply(const Matrix& matrix, const Activations& x, float* y, int64_t stride, ThreadPool& pool);
 
+struct Product {
+  const Matrix* matrix;
+  float* y;
+  int64_t stride;
+};
+// Several with the same x, in one go of the threads.
+void multiply(std::span<const Product> products, const Activations& x, ThreadPool& pool);
+
 }  // namespace pare

@@ -3,7 +3,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "pare/kernels/cpu/dense_kernels.h"
+#include "pare/kernels/cpu/attention_kernels.h"
 #include "pare/kernels/cpu/expand_table.h"
 
 namespace pare::cpu {
@@ -160,6 +160,38 @@ struct Avx2 {
     alignas(32) float values[16];
     store_f32(values, f);
     for (int i = 0; i < lanes; ++i) dst[i] = values[i];
+  }
+  static PARE_KERNEL Floats min(Floats a, Floats b) {
+    return both_floats([&](int i) { return _mm256_min_ps(a.v[i], b.v[i]); });
+  }
+  static PARE_KERNEL Floats max(Floats a, Floats b) {
+    return both_floats([&](int i) { return _mm256_max_ps(a.v[i], b.v[i]); });
+  }
+  static PARE_KERNEL Floats divide(Floats a, Floats b) {
+    return both_floats([&](int i) { return _mm256_div_ps(a.v[i], b.v[i]); });
+  }
+  // n whole, so large that v has no subnormal part
+  static PARE_KERNEL Floats times_power_of_two(Floats v, Floats n) {
+    return both_floats([&](int i) {
+      const __m256i power = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v[i]), 23);
+      return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v.v[i]), power));
+    });
+  }
+  static PARE_KERNEL Floats zero_below(Floats x, float least, Floats v) {
+    return both_floats(
+        [&](int i) { return _mm256_and_ps(_mm256_cmp_ps(x.v[i], _mm256_set1_ps(least), _CMP_NLT_UQ), v.v[i]); });
+  }
+  static PARE_KERNEL float most(Floats f) {
+    const __m256 m = _mm256_max_ps(f.v[0], f.v[1]);
+    __m128 v = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
+    v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)));
+  }
+  static PARE_KERNEL void store_f16(uint8_t* dst, Floats f) {
+    for (int i = 0; i < 2; ++i) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + 16 * i),
+                       _mm256_cvtps_ph(f.v[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    }
   }
   static PARE_KERNEL float sum(Floats f) {
     const __m256 eight_sums = _mm256_add_ps(f.v[0], f.v[1]);

@@ -2,7 +2,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "pare/kernels/cpu/dense_kernels.h"
+#include "pare/kernels/cpu/attention_kernels.h"
 
 namespace pare::cpu {
 namespace {
@@ -85,6 +85,18 @@ struct Avx512 {
   }
   static PARE_KERNEL void store_lanes(float* dst, Floats v, int lanes) {
     _mm512_mask_storeu_ps(dst, static_cast<__mmask16>((1u << lanes) - 1), v);
+  }
+  static PARE_KERNEL Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+  static PARE_KERNEL Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+  static PARE_KERNEL Floats divide(Floats a, Floats b) { return _mm512_div_ps(a, b); }
+  static PARE_KERNEL Floats times_power_of_two(Floats v, Floats n) { return _mm512_scalef_ps(v, n); }  // n whole
+  static PARE_KERNEL Floats zero_below(Floats x, float least, Floats v) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(least), _CMP_NLT_UQ), v);
+  }
+  static PARE_KERNEL float most(Floats v) { return _mm512_reduce_max_ps(v); }
+  static PARE_KERNEL void store_f16(uint8_t* dst, Floats v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst),
+                        _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
   static PARE_KERNEL float sum(Floats v) { return _mm512_reduce_add_ps(v); }
   static PARE_KERNEL float largest(Floats a, Floats b) {

@@ -1,7 +1,7 @@
 // Plain C++, for any CPU; arrays of 16 that the compiler turns into whatever vectors it may assume.
 #include <cmath>
 
-#include "pare/kernels/cpu/dense_kernels.h"
+#include "pare/kernels/cpu/attention_kernels.h"
 #include "pare/kernels/cpu/expand_table.h"
 
 namespace pare::cpu {
@@ -156,6 +156,49 @@ struct Baseline {
   }
   static PARE_KERNEL void store_lanes(float* dst, const Floats& f, int lanes) {
     for (int i = 0; i < lanes; ++i) dst[i] = f.v[i];
+  }
+  static PARE_KERNEL Floats min(const Floats& a, const Floats& b) {
+    return floats([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+  }
+  static PARE_KERNEL Floats max(const Floats& a, const Floats& b) {
+    return floats([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+  }
+  static PARE_KERNEL Floats divide(const Floats& a, const Floats& b) {
+    return floats([&](int i) { return a.v[i] / b.v[i]; });
+  }
+  // n whole, so large that v has no subnormal part
+  static PARE_KERNEL Floats times_power_of_two(const Floats& v, const Floats& n) {
+    return floats([&](int i) {
+      uint32_t bits;
+      __builtin_memcpy(&bits, &v.v[i], 4);
+      return of_bits(bits + (static_cast<uint32_t>(static_cast<int32_t>(n.v[i])) << 23));
+    });
+  }
+  static PARE_KERNEL Floats zero_below(const Floats& x, float least, const Floats& v) {
+    return floats([&](int i) { return x.v[i] < least ? 0.0f : v.v[i]; });
+  }
+  static PARE_KERNEL float most(const Floats& f) {
+    float result = f.v[0];
+    for (float lane : f.v) result = lane > result ? lane : result;
+    return result;
+  }
+  static PARE_KERNEL uint16_t f16_of(float value) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &value, 4);
+    const uint32_t sign = (bits >> 16) & 0x8000u, size = bits & 0x7fffffffu;
+    if (size > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+    if (size >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // 65520 and up
+    if (size >= 0x38800000u)
+      return static_cast<uint16_t>(sign | ((size + 0xfffu + ((size >> 13) & 1u) - 0x38000000u) >> 13));
+    const float shifted = of_bits(size) + 0.5f;  // subnormal: the adder rounds to multiples of 2^-24
+    __builtin_memcpy(&bits, &shifted, 4);
+    return static_cast<uint16_t>(sign | (bits - 0x3f000000u));
+  }
+  static PARE_KERNEL void store_f16(uint8_t* dst, const Floats& f) {
+    for (int i = 0; i < 16; ++i) {
+      const uint16_t half = f16_of(f.v[i]);
+      __builtin_memcpy(dst + 2 * i, &half, 2);
+    }
   }
   static PARE_KERNEL float sum(const Floats& f) {
     float lanes[16];

@@ -147,10 +147,5 @@ int64_t dots(int64_t rounds) {
   return total;
 }
 
-template <class I>
-constexpr FunctionTable table_of(const char* name) {
-  return {name, quantize<I>, panels_int8<I>, panels_f32<I>, dense<I>, read<I>, dots<I>};
-}
-
 }  // namespace
 }  // namespace pare::cpu

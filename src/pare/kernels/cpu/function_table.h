@@ -147,6 +147,40 @@ constexpr int64_t tile_width(int64_t tokens, int64_t first) {  // of the tile th
 
 enum class DenseType : uint8_t { f16, bf16, f32 };
 
+// ---- Attention ------------------------------------------------------------------------------------------------------
+
+// Keys and values of one sequence, layer and key-value head, `dim` padded to whole 16s (zeros) for values:
+//   keys    [position / 16][dim][16]     lanes are positions: a score needs no sum across lanes
+//   values  [position][padded dim]
+// f16, or int8 with an f32 scale for each position (key_scales, value_scales).
+struct KeyValues {
+  bool int8 = false;
+  int64_t dim = 0, padded_dim = 0;
+  uint8_t* keys = nullptr;
+  uint8_t* values = nullptr;
+  float* key_scales = nullptr;
+  float* value_scales = nullptr;
+};
+
+struct AttentionTask {
+  KeyValues cache;
+  // Rows of queries, `rows` of them, `stride` floats apart, in groups of `heads` that have the same position: row r is
+  // at position first + r / heads and sees positions from max(0, its own - window + 1) to its own.
+  const float* queries = nullptr;
+  float* out = nullptr;  // the same strides
+  int64_t rows = 0, stride = 0, heads = 1, token_stride = 0;
+  int64_t first = 0;
+  int64_t window = 0;  // 0: all
+  float scale = 1, softcap = 0;
+};
+constexpr int64_t kAttentionChunk = 256;  // positions whose scores are together; fixed, so that sums keep their order
+constexpr int64_t kAttentionRows = 32;    // of a task, at most
+// Of scratch memory for one task.
+constexpr int64_t attention_room(int64_t padded_dim) {
+  return 4 * (kAttentionRows * (kAttentionChunk + 2) + kAttentionRows * padded_dim + 2 * kAttentionChunk * padded_dim) +
+         4096;
+}
+
 // ---- The table ------------------------------------------------------------------------------------------------------
 
 struct FunctionTable {
@@ -166,6 +200,16 @@ struct FunctionTable {
   // y[token * stride + r - first] = w[r] . x[token] for rows first .. last - 1 of w [rows, cols], any alignment.
   void (*dense)(DenseType type, const void* w, int64_t cols, const Rows& x, int64_t first, int64_t last, float* y,
                 int64_t stride);
+
+  // y = x / sqrt(mean(x^2) + eps) * weight
+  void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);
+  // y = act(gate) * up, act silu or gelu (tanh); y may be either of them
+  void (*gated)(bool gelu, const float* gate, const float* up, int64_t n, float* y);
+  // x[i], x[i + half] turned by the angle whose cosine and sine are given, for each of `heads` heads.
+  void (*rotate)(float* x, const float* cosine, const float* sine, int64_t heads, int64_t half);
+  // One position's key and value, [dim] each, into the cache.
+  void (*remember)(const KeyValues& cache, int64_t position, const float* key, const float* value);
+  void (*attend)(const AttentionTask& task, void* room);
 
   // For measurements: reads all bytes (64-byte aligned, a multiple of 512) and returns something of them; and does
   // 8 * rounds steps' products (of 64 each) on registers.

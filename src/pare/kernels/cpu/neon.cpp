@@ -2,7 +2,7 @@
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
-#include "pare/kernels/cpu/dense_kernels.h"
+#include "pare/kernels/cpu/attention_kernels.h"
 #include "pare/kernels/cpu/expand_table.h"
 
 namespace pare::cpu {
@@ -169,6 +169,34 @@ struct Neon {
     float values[16];
     store_f32(values, f);
     for (int i = 0; i < lanes; ++i) dst[i] = values[i];
+  }
+  static PARE_KERNEL Floats min(Floats a, Floats b) {
+    return floats([&](int i) { return vminq_f32(a.v[i], b.v[i]); });
+  }
+  static PARE_KERNEL Floats max(Floats a, Floats b) {
+    return floats([&](int i) { return vmaxq_f32(a.v[i], b.v[i]); });
+  }
+  static PARE_KERNEL Floats divide(Floats a, Floats b) {
+    return floats([&](int i) { return vdivq_f32(a.v[i], b.v[i]); });
+  }
+  // n whole, so large that v has no subnormal part
+  static PARE_KERNEL Floats times_power_of_two(Floats v, Floats n) {
+    return floats([&](int i) {
+      const int32x4_t power = vshlq_n_s32(vcvtq_s32_f32(n.v[i]), 23);
+      return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v.v[i]), power));
+    });
+  }
+  static PARE_KERNEL Floats zero_below(Floats x, float least, Floats v) {
+    return floats([&](int i) {
+      const uint32x4_t below = vcltq_f32(x.v[i], vdupq_n_f32(least));
+      return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v.v[i]), below));
+    });
+  }
+  static PARE_KERNEL float most(Floats f) {
+    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(f.v[0], f.v[1]), vmaxq_f32(f.v[2], f.v[3])));
+  }
+  static PARE_KERNEL void store_f16(uint8_t* dst, Floats f) {
+    for (int i = 0; i < 4; ++i) vst1_u8(dst + 8 * i, vreinterpret_u8_f16(vcvt_f16_f32(f.v[i])));
   }
   static PARE_KERNEL float sum(Floats f) {
     const float32x4_t v = vaddq_f32(vaddq_f32(f.v[0], f.v[2]), vaddq_f32(f.v[1], f.v[3]));
