@@ -163,8 +163,9 @@ std::string format_percent(Context& context, const std::string& format, const Va
     context.bytes(part.size());
     result += part;
   }
-  // Python lets a mapping or list go unused, but no other value
-  if (used < count && !keys && !values.is(Kind::mapping) && !values.is(Kind::list) && !values.is(Kind::range)) {
+  // Python lets go unused what has [..] and is no tuple or text: undefined too
+  const bool needed = tuple || values.is(Kind::text) || values.is_number() || values.is(Kind::none);
+  if (used < count && !keys && needed) {
     context.fail("fewer % in a format than values for them");
   }
   return result;

@@ -290,7 +290,7 @@ class Interpreter {
   Value evaluate(const Filter& filter) {
     const Value of = evaluate(filter.of);
     const Arguments arguments = evaluate(filter.arguments);
-    return filter.method(context_, of, arguments);
+    return jinja::filtered(context_, filter.name, filter.method, of, arguments);
   }
 
   Value evaluate(const Test& test) {

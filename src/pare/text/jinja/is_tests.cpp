@@ -1,8 +1,5 @@
 // What stands behind "is".
 
-#include <algorithm>
-#include <cmath>
-
 #include "pare/text/jinja/filters.h"
 #include "pare/text/jinja/operators.h"
 #include "pare/text/jinja/py_text.h"
@@ -73,23 +70,22 @@ Value same_as(Context& context, const Value& self, const Arguments& arguments) {
   return Value::boolean(self.identity() == other.identity());
 }
 
-Value modulo(Context& context, const char* name, const Value& self, const Value& by, int64_t rest) {
-  if (!self.is_number()) context.wants(name, "a number", self);
-  const Value left = arithmetic(context, Operator::modulo, self, by);
-  return Value::boolean(left.is_number() && left.number() == static_cast<double>(rest));
+// value % by == rest, for a text too, whose % is formatting
+Value modulo(Context& context, const Value& self, const Value& by, int64_t rest) {
+  return Value::boolean(equal(context, arithmetic(context, Operator::modulo, self, by), Value::integer(rest)));
 }
 
 Value even(Context& context, const Value& self, const Arguments& arguments) {
   const Bound none(context, "even", arguments, {});
-  return modulo(context, "even", self, Value::integer(2), 0);
+  return modulo(context, self, Value::integer(2), 0);
 }
 Value odd(Context& context, const Value& self, const Arguments& arguments) {
   const Bound none(context, "odd", arguments, {});
-  return modulo(context, "odd", self, Value::integer(2), 1);
+  return modulo(context, self, Value::integer(2), 1);
 }
 Value divisible(Context& context, const Value& self, const Arguments& arguments) {
   const Bound bound(context, "divisibleby", arguments, {"num"}, 1);
-  return modulo(context, "divisibleby", self, *bound[0], 0);
+  return modulo(context, self, *bound[0], 0);
 }
 
 Value lower_case(Context& context, const Value& self, const Arguments& arguments) {

@@ -118,6 +118,7 @@ class Lexer {
   }
 
   void comment() {
+    if (pos_ == source_.size()) return;  // Jinja lets that pass
     const size_t end = source_.find("#}", pos_);
     if (end == std::string::npos) refuse("a comment has no end: #} is missing");
     const char sign = end > pos_ ? source_[end - 1] : '\0';
@@ -141,6 +142,7 @@ class Lexer {
     move_to(close + 2);
     if (sign == '-') skip_space();
     at_line_start_ = source_[pos_ - 1] == '\n';
+    if (pos_ == source_.size()) return;
     for (size_t tag = source_.find("{%", pos_); tag != std::string::npos; tag = source_.find("{%", tag + 1)) {
       size_t pos = tag + 2;
       if (pos < source_.size() && (source_[pos] == '-' || source_[pos] == '+')) pos++;

@@ -243,7 +243,9 @@ Value map(Context& context, const Value& self, const Arguments& arguments) {
   const Arguments rest = rest_of(arguments, 1);
   const Context::Deeper deeper(context);
   if (!truth(context, self)) return context.sequence(Kind::generator, {});
-  for (const Value& value : walked(context, "map", self)) result.push_back(filter(context, value, rest));
+  for (const Value& value : walked(context, "map", self)) {
+    result.push_back(filtered(context, name, filter, value, rest));
+  }
   return context.sequence(Kind::generator, std::move(result));
 }
 

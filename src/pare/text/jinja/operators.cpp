@@ -146,6 +146,36 @@ Value repeated(Context& context, const Value& value, int64_t times) {
   return context.sequence(value.kind(), std::move(items));
 }
 
+[[noreturn]] void unsupported_safe(Context& context) {
+  context.unsupported("a text that went through the filter safe is changed");
+}
+
+std::string escaped(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '\'':
+        result += "&#39;";
+        break;
+      case '"':
+        result += "&#34;";
+        break;
+      default:
+        result += c;
+    }
+  }
+  return result;
+}
+
 bool is_repeatable(const Value& value) {
   return value.is(Kind::text) || value.is(Kind::list) || value.is(Kind::tuple);
 }
@@ -186,6 +216,7 @@ std::optional<Value> attribute(Context& context, const Value& value, const std::
     if (auto found = loop_member(value.loop(), name)) return found;
   }
   const MethodLookup found = find_method(value, name);
+  if (value.is_safe() && found.method != nullptr) unsupported_safe(context);
   if (found.unknown) context.unsupported(std::string("the method ") + name + " of " + value.type_name());
   if (found.forbidden) {
     return Value::undefined(std::string(value.type_name()) + "." + name +
@@ -210,6 +241,7 @@ std::optional<Value> element(Context& context, const Value& value, const Value& 
   }
   if (!index.is_whole()) return std::nullopt;
   if (value.is(Kind::text)) {
+    if (value.is_safe()) unsupported_safe(context);
     const std::string& text = value.text();
     context.step(text.size() / 256);
     const auto at = position(index.whole(), code_points(text));
@@ -236,7 +268,23 @@ Value missing(const Value& value, const std::string& what) {
 
 }  // namespace
 
+Value filtered(Context& context, std::string_view name, Method filter, const Value& value, const Arguments& arguments) {
+  static constexpr std::string_view kHarmless[] = {"count", "d",       "default", "int",    "float",  "length",
+                                                   "list",  "replace", "safe",    "string", "tojson", "wordcount"};
+  if (value.is_safe() && std::find(std::begin(kHarmless), std::end(kHarmless), name) == std::end(kHarmless)) {
+    unsupported_safe(context);
+  }
+  return filter(context, value, arguments);
+}
+
 Value arithmetic(Context& context, Operator op, const Value& a, const Value& b) {
+  if ((a.is_safe() || b.is_safe()) && op == Operator::add && a.is(Kind::text) && b.is(Kind::text)) {
+    const std::string left = a.is_safe() ? a.text() : escaped(a.text()),
+                      right = b.is_safe() ? b.text() : escaped(b.text());
+    context.bytes(left.size() + right.size());
+    return context.text(left + right).as_safe();
+  }
+  if (a.is_safe() && !b.is(Kind::undefined)) unsupported_safe(context);
   if (op == Operator::modulo && a.is(Kind::text)) return context.text(format_percent(context, a.text(), b));
   if (a.is_number() && b.is_number()) {
     if (a.is_whole() && b.is_whole()) return whole_arithmetic(context, op, a.whole(), b.whole());
@@ -340,6 +388,7 @@ Value slice(Context& context, const Value& value, const Value& begin, const Valu
     if (!bound->is_whole() && !bound->is(Kind::none)) context.wants("[:]", "integers", *bound);
   }
   const bool text = value.is(Kind::text);
+  if (value.is_safe()) unsupported_safe(context);
   if (!text && !value.is(Kind::list) && !value.is(Kind::tuple) && !value.is(Kind::range)) {
     context.wants("[:]", "a text or list", value);
   }

@@ -11,6 +11,9 @@ Value signed_value(Context& context, Sign sign, const Value& value);            
 bool compare(Context& context, Comparison op, const Value& a, const Value& b);
 bool contains(Context& context, const Value& container, const Value& item);
 
+// value | name(arguments)
+Value filtered(Context& context, std::string_view name, Method filter, const Value& value, const Arguments& arguments);
+
 // value.name and value[index]: undefined when there is none, an error when `value` itself is undefined.
 Value member(Context& context, const Value& value, const std::string& name);
 Value item(Context& context, const Value& value, const Value& index);

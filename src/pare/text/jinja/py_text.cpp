@@ -74,8 +74,10 @@ bool is_case_ignorable(char32_t code) {
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_CF:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_SK: return true;
-    default: return code == '\'' || code == '.' || code == ':' || code == 0xB7 || code == 0x2019;
+    case UTF8PROC_CATEGORY_SK:
+      return true;
+    default:
+      return code == '\'' || code == '.' || code == ':' || code == 0xB7 || code == 0x2019;
   }
 }
 
@@ -184,7 +186,7 @@ std::vector<std::string> split_from_right(std::string_view text, std::optional<s
   } else {
     while (!(text = strip(text, std::nullopt, false, true)).empty()) {
       if (most >= 0 && static_cast<int64_t>(parts.size()) >= most) {
-        parts.emplace_back(strip(text, std::nullopt, true, false));
+        parts.emplace_back(text);  // with the white space that it begins with
         break;
       }
       size_t start = text.size();

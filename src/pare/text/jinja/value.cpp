@@ -124,6 +124,12 @@ Value Value::callable(std::shared_ptr<const Callable> callable) {
   return result;
 }
 
+Value Value::as_safe() const {
+  Value result = *this;
+  result.safe_ = true;
+  return result;
+}
+
 std::vector<Value> Value::take_all() const {
   auto& sequence = *static_cast<Sequence*>(object_.get());
   const auto from = sequence.items.begin() + static_cast<std::ptrdiff_t>(sequence.taken);
@@ -293,7 +299,7 @@ std::string to_repr(Context& context, const Value& value) {
       return real_to_text(value.number());
     case Kind::text:
       context.bytes(value.text().size());
-      return repr_text(value.text());
+      return value.is_safe() ? "Markup(" + repr_text(value.text()) + ")" : repr_text(value.text());
     case Kind::list:
     case Kind::tuple:
     case Kind::range:

@@ -76,6 +76,9 @@ class Value {
   const Loop& loop() const { return *static_cast<const Loop*>(object_.get()); }
   const Callable& callable() const { return *static_cast<const Callable*>(object_.get()); }
   std::string what_is_undefined() const;
+  // What the filter safe makes (Markup): other texts are escaped for HTML when joined to it.
+  bool is_safe() const { return safe_; }
+  Value as_safe() const;
   const void* identity() const { return object_.get(); }
   std::vector<Value> take_all() const;  // generator: what nobody took yet
 
@@ -83,6 +86,7 @@ class Value {
   explicit Value(Kind kind) : kind_(kind) {}
 
   Kind kind_ = Kind::undefined;
+  bool safe_ = false;
   int depth_ = 0;
   union {
     int64_t integer_ = 0;

@@ -56,7 +56,7 @@ Value string(Context& context, const Value& self, const Arguments& arguments) {
 }
 
 Value safe(Context& context, const Value& self, const Arguments& arguments) {
-  return string(context, self, arguments);
+  return string(context, self, arguments).as_safe();
 }
 
 Value replace(Context& context, const Value& self, const Arguments& arguments) {
