@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   add_convert(app, console);
   add_report(app, console);
   add_tokenize(app, console);
+  add_run(app, console);
   add_bench(app, console);
   try {
     watch_for_interrupts();

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -19,6 +20,7 @@
 #include "pare/cli/runtime_options.h"
 #include "pare/runtime/end_tokens.h"
 #include "pare/runtime/engine.h"
+#include "pare/runtime/json_grammar.h"
 #include "pare/text/chat_template.h"
 
 namespace pare {
@@ -40,9 +42,12 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::shared_ptr<const JsonGrammar> grammar_of(const Args& args) {
-  if (!args.schema.empty()) return JsonGrammar::json_schema(read_json_file(args.schema, size_t{1} << 20));
-  return args.json_output ? JsonGrammar::json_object() : nullptr;
+std::shared_ptr<const Grammar> grammar_of(const Args& args) {
+  if (args.schema.empty()) return args.json_output ? Grammar::json_object() : nullptr;
+  std::ifstream file(args.schema, std::ios::binary);
+  if (!file) throw InputError(args.schema + ": cannot be opened; --json-schema wants a file with a JSON schema");
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  return Grammar::json_schema(parse_ordered_json(text, args.schema));
 }
 
 class Session {
@@ -165,7 +170,7 @@ class Session {
   std::unique_ptr<LanguageModel> language_model_;
   Engine engine_;
   ChatTemplate template_;
-  json messages_;
+  json messages_ = json::array();
 };
 
 void run(const Args& args) {

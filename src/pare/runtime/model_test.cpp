@@ -6,17 +6,21 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "pare/base/error.h"
+#include "pare/text/tokenizer.h"
 #include "pare/weights/oracle_files.h"
 
 namespace pare {
 namespace {
 
-const std::vector<std::string> kCases{"llama",         "smollm2", "llama_biases_linear", "llama3_rope", "mistral", "qwen2_yarn",
-                              "qwen2_sliding", "qwen3",   "qwen3_biases",        "smollm3",     "gemma2",  "gemma3",
-                              "gemma3_nested"};
+const std::vector<std::string> kCases{
+    "llama",         "smollm2", "llama_biases_linear", "llama3_rope", "mistral", "qwen2_yarn",
+    "qwen2_sliding", "qwen3",   "qwen3_biases",        "smollm3",     "gemma2",  "gemma3",
+    "gemma3_nested"};
 
 std::vector<int32_t> row_of(const OracleFiles& oracle, int64_t row) {
   const int64_t length = oracle.ids_shape[1];
@@ -134,6 +138,45 @@ TEST(Model, Int8ActivationsAndCacheStayClose) {
   const auto a = exact.new_sequence(), b = model.new_sequence();
   // dense weights take x in f32; what is left is the cache's half of a 127th
   EXPECT_LT(largest_difference(forward(model, {{b.get(), ids, 1}}), forward(exact, {{a.get(), ids, 1}})), 0.03);
+}
+
+// Mean KL divergence, nats a token, of the second model's next-token distributions from the first's.
+double divergence(Model& first, Model& second, const std::vector<int32_t>& ids) {
+  const auto a = first.new_sequence(), b = second.new_sequence();
+  const auto count = static_cast<int64_t>(ids.size());
+  const auto p = forward(first, {{a.get(), ids, count}}), q = forward(second, {{b.get(), ids, count}});
+  const auto vocab = static_cast<size_t>(first.vocab_size());
+  double sum = 0;
+  for (size_t row = 0; row < ids.size(); ++row) {
+    const float* x = p.data() + row * vocab;
+    const float* y = q.data() + row * vocab;
+    const auto log_sum = [&](const float* logits) {
+      const double most = *std::max_element(logits, logits + vocab);
+      double total = 0;
+      for (size_t i = 0; i < vocab; ++i) total += std::exp(logits[i] - most);
+      return most + std::log(total);
+    };
+    const double lx = log_sum(x), ly = log_sum(y);
+    for (size_t i = 0; i < vocab; ++i) sum += std::exp(x[i] - lx) * ((x[i] - lx) - (y[i] - ly));
+  }
+  return sum / static_cast<double>(ids.size());
+}
+
+TEST(Model, Int8ActivationsCostLittleOnARealModel) {
+  const char* path = std::getenv("PARE_TEST_GGUF");
+  if (path == nullptr) GTEST_SKIP() << "PARE_TEST_GGUF is not set";
+  ThreadPool pool;
+  const ModelFiles files = ModelFiles::open(path);
+  Model exact = Model::load(files, {.precision = Precision::f32}, pool);
+  std::ifstream text(std::filesystem::path(PARE_SOURCE_DIR) / "tests/oracles/perplexity/text.txt");
+  const std::string words((std::istreambuf_iterator<char>(text)), std::istreambuf_iterator<char>());
+  std::vector<int32_t> ids = Tokenizer::open(path).encode(words);
+  ids.resize(std::min<size_t>(ids.size(), 300));
+  Model int8 = Model::load(files, {}, pool), small_cache = Model::load(files, {.cache = CacheType::int8}, pool);
+  const double cost = divergence(exact, int8, ids), with_cache = divergence(exact, small_cache, ids);
+  printf("KL of int8 activations %.5f, of an int8 cache as well %.5f\n", cost, with_cache);
+  EXPECT_LT(cost, 0.01);
+  EXPECT_LT(with_cache, 0.02);
 }
 
 }  // namespace
