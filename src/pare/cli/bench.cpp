@@ -207,6 +207,8 @@ void add_bench(CLI::App& app, Console& console) {
       ->check(CLI::Range(1, 1000));
   args->runtime.add_to(*command, /*with_threads=*/false);
   command->add_flag("--json", console.json, "One JSON object on stdout");
+  command->footer(
+      "Examples:\n  pare bench small.gguf -t 1,2\n  pare bench kernels --shape 4096x14336 --weights int4,Q4_K,F16");
   command->callback([args, model, command, &console] {
     if (!command->get_subcommands().empty()) return;
     if (model->empty()) throw UsageError("bench: give a model, or the word kernels");

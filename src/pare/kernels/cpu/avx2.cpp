@@ -18,6 +18,7 @@ struct Avx2 {
     __m256 v[2];
   };
   static constexpr int tile = 2;
+  static constexpr bool wide_differs = true;  // products with codes above 127
   static constexpr int float_tile = 1;
   static constexpr int dense_tile = 2;
 

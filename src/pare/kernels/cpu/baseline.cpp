@@ -18,6 +18,7 @@ struct Baseline {
     float v[16];
   };
   static constexpr int tile = 1;
+  static constexpr bool wide_differs = false;  // products with codes above 127
   static constexpr int float_tile = 1;
   static constexpr int dense_tile = 2;
 

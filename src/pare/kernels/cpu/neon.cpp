@@ -19,6 +19,7 @@ struct Neon {
     float32x4_t v[4];
   };
   static constexpr int tile = 2;
+  static constexpr bool wide_differs = true;  // products with codes above 127
   static constexpr int float_tile = 1;
   static constexpr int dense_tile = 1;
 

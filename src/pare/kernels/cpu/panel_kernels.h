@@ -266,6 +266,44 @@ PARE_KERNEL void token_tile(const Panels& w, const uint8_t* unpacked, const Pane
   for (int t = 0; t < count; ++t) out[t] = y[t];
 }
 
+// All tokens from `begin` to `end` with one unpacked panel. Not for each kind of codes: what is unpacked is alike.
+template <class I, bool wide, bool offsets, bool halves>
+void all_tiles(const Panels& w, const uint8_t* unpacked, const PanelScales& scales, const Rows& x, int64_t begin,
+               int64_t end, float* out, int64_t stride, int lanes) {
+  const auto part = [&]<int count, int width>(int64_t tile, int64_t from) {
+    typename I::Floats sums[count];
+    token_tile<I, count, width, wide, offsets, halves>(w, unpacked, scales, x, tile, from, sums);
+    for (int t = 0; t < count; ++t) I::store_lanes(out + (tile + from + t) * stride, sums[t], lanes);
+  };
+  const auto tile = [&]<int width>(int64_t at) {
+    constexpr int count = width < I::tile ? width : I::tile;
+    for (int64_t from = 0; from < width; from += count) part.template operator()<count, width>(at, from);
+  };
+  for (int64_t at = begin; at < end; at += tile_width(x.tokens, at)) {
+    switch (tile_width(x.tokens, at)) {
+      case 8:
+        tile.template operator()<8>(at);
+        break;
+      case 4:
+        tile.template operator()<4>(at);
+        break;
+      case 2:
+        tile.template operator()<2>(at);
+        break;
+      default:
+        tile.template operator()<1>(at);
+    }
+  }
+}
+
+template <class I, Codes kind>
+void unpack_panel(const Panels& w, int64_t panel, uint8_t* unpacked) {
+  BlockReader<I, kind> blocks(w, panel);
+  for (int64_t b = 0; b < w.blocks; ++b) {
+    blocks.next([&](int step, typename I::Bytes u) { I::store(unpacked + kStepBytes * (8 * b + step), u); });
+  }
+}
+
 template <class I, Codes kind, bool offsets, bool halves>
 void panels_int8_as(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
                     void* room) {
@@ -286,77 +324,40 @@ void panels_int8_as(const Panels& w, const Rows& x, int64_t first, int64_t last,
       expand_scales<I>(w, p, scales, true);
       if (x.tokens == 1) {
         I::store_lanes(out, one_token<I, kind, offsets, halves>(w, p, scales, x), lanes);
-        continue;
-      }
-      BlockReader<I, kind> blocks(w, p);
-      for (int64_t b = 0; b < w.blocks; ++b) {
-        blocks.next([&](int step, typename I::Bytes u) { I::store(unpacked + kStepBytes * (8 * b + step), u); });
-      }
-      const auto part = [&]<int count, int width>(int64_t tile, int64_t from) {
-        typename I::Floats sums[count];
-        token_tile<I, count, width, is_wide(kind), offsets, halves>(w, unpacked, scales, x, tile, from, sums);
-        for (int t = 0; t < count; ++t) I::store_lanes(out + (tile + from + t) * stride, sums[t], lanes);
-      };
-      const auto tile = [&]<int width>(int64_t at) {
-        constexpr int count = width < I::tile ? width : I::tile;
-        for (int64_t from = 0; from < width; from += count) part.template operator()<count, width>(at, from);
-      };
-      for (int64_t at = begin; at < end; at += tile_width(x.tokens, at)) {
-        switch (tile_width(x.tokens, at)) {
-          case 8:
-            tile.template operator()<8>(at);
-            break;
-          case 4:
-            tile.template operator()<4>(at);
-            break;
-          case 2:
-            tile.template operator()<2>(at);
-            break;
-          default:
-            tile.template operator()<1>(at);
-        }
+      } else {
+        unpack_panel<I, kind>(w, p, unpacked);
+        all_tiles<I, I::wide_differs && is_wide(kind), offsets, halves>(w, unpacked, scales, x, begin, end, out, stride,
+                                                                        lanes);
       }
     }
   }
 }
 
+// The combinations that there are: halves are of Q2_K (with mins), Q3_K and Q6_K (without); sparse panels and tables
+// have neither zeros of their own nor mins.
 template <class I, Codes kind>
 void panels_int8_of(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
                     void* room) {
   const bool offsets = has_min(w.scales_kind) || w.zeros_stored;
-  if (has_halves(w.scales_kind)) {
-    if constexpr (kind == Codes::bits2 || kind == Codes::bits3 || kind == Codes::bits6) {
-      if (offsets) return panels_int8_as<I, kind, true, true>(w, x, first, last, rows, y, stride, room);
-      return panels_int8_as<I, kind, false, true>(w, x, first, last, rows, y, stride, room);
-    }
+  if constexpr (kind == Codes::bits2 || kind == Codes::bits3 || kind == Codes::bits6) {
+    constexpr bool mins = kind == Codes::bits2;
+    if (has_halves(w.scales_kind)) return panels_int8_as<I, kind, mins, true>(w, x, first, last, rows, y, stride, room);
   }
-  if (offsets) return panels_int8_as<I, kind, true, false>(w, x, first, last, rows, y, stride, room);
+  if constexpr (kind != Codes::table4 && !is_sparse(kind)) {
+    if (offsets) return panels_int8_as<I, kind, true, false>(w, x, first, last, rows, y, stride, room);
+  }
   panels_int8_as<I, kind, false, false>(w, x, first, last, rows, y, stride, room);
 }
 
 template <class I>
 void panels_int8(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
                  void* room) {
-  switch (w.codes_kind) {
-    case Codes::bits2:
-      return panels_int8_of<I, Codes::bits2>(w, x, first, last, rows, y, stride, room);
-    case Codes::bits3:
-      return panels_int8_of<I, Codes::bits3>(w, x, first, last, rows, y, stride, room);
-    case Codes::bits4:
-      return panels_int8_of<I, Codes::bits4>(w, x, first, last, rows, y, stride, room);
-    case Codes::bits5:
-      return panels_int8_of<I, Codes::bits5>(w, x, first, last, rows, y, stride, room);
-    case Codes::bits6:
-      return panels_int8_of<I, Codes::bits6>(w, x, first, last, rows, y, stride, room);
-    case Codes::bits8:
-      return panels_int8_of<I, Codes::bits8>(w, x, first, last, rows, y, stride, room);
-    case Codes::table4:
-      return panels_int8_of<I, Codes::table4>(w, x, first, last, rows, y, stride, room);
-    case Codes::sparse4:
-      return panels_int8_of<I, Codes::sparse4>(w, x, first, last, rows, y, stride, room);
-    case Codes::sparse8:
-      return panels_int8_of<I, Codes::sparse8>(w, x, first, last, rows, y, stride, room);
-  }
+  using Function = void (*)(const Panels&, const Rows&, int64_t, int64_t, int64_t, float*, int64_t, void*);
+  constexpr Function of_kind[] = {
+      panels_int8_of<I, Codes::bits2>,  panels_int8_of<I, Codes::bits3>,   panels_int8_of<I, Codes::bits4>,
+      panels_int8_of<I, Codes::bits5>,  panels_int8_of<I, Codes::bits6>,   panels_int8_of<I, Codes::bits8>,
+      panels_int8_of<I, Codes::table4>, panels_int8_of<I, Codes::sparse4>, panels_int8_of<I, Codes::sparse8>};
+  of_kind[static_cast<int>(w.codes_kind)](w, x, first, last, rows, y, stride, room);
 }
 
 // ---- f32 ------------------------------------------------------------------------------------------------------------
@@ -414,6 +415,11 @@ PARE_KERNEL void tiles_of(int64_t tokens, int64_t& token, const Tile& tile, cons
 template <class I>
 void panels_f32(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
                 void* room) {
+  using Function = void (*)(const Panels&, int64_t, const PanelScales&, float*);
+  constexpr Function of_kind[] = {
+      decode_panel<I, Codes::bits2>,  decode_panel<I, Codes::bits3>,   decode_panel<I, Codes::bits4>,
+      decode_panel<I, Codes::bits5>,  decode_panel<I, Codes::bits6>,   decode_panel<I, Codes::bits8>,
+      decode_panel<I, Codes::table4>, decode_panel<I, Codes::sparse4>, decode_panel<I, Codes::sparse8>};
   auto* vectors = static_cast<float*>(room);
   const int64_t entries = 2 * w.blocks, cols = w.blocks * kBlockCols;
   const PanelScales scales{vectors, vectors + 16 * entries, vectors + 32 * entries,
@@ -426,35 +432,7 @@ void panels_f32(const Panels& w, const Rows& x, int64_t first, int64_t last, int
       I::store_lanes(out + token * stride, value, static_cast<int>(lanes));
     };
     expand_scales<I>(w, p, scales, false);
-    switch (w.codes_kind) {
-      case Codes::bits2:
-        decode_panel<I, Codes::bits2>(w, p, scales, values);
-        break;
-      case Codes::bits3:
-        decode_panel<I, Codes::bits3>(w, p, scales, values);
-        break;
-      case Codes::bits4:
-        decode_panel<I, Codes::bits4>(w, p, scales, values);
-        break;
-      case Codes::bits5:
-        decode_panel<I, Codes::bits5>(w, p, scales, values);
-        break;
-      case Codes::bits6:
-        decode_panel<I, Codes::bits6>(w, p, scales, values);
-        break;
-      case Codes::bits8:
-        decode_panel<I, Codes::bits8>(w, p, scales, values);
-        break;
-      case Codes::table4:
-        decode_panel<I, Codes::table4>(w, p, scales, values);
-        break;
-      case Codes::sparse4:
-        decode_panel<I, Codes::sparse4>(w, p, scales, values);
-        break;
-      case Codes::sparse8:
-        decode_panel<I, Codes::sparse8>(w, p, scales, values);
-        break;
-    }
+    of_kind[static_cast<int>(w.codes_kind)](w, p, scales, values);
     int64_t token = 0;
     const auto tile = [&]<int count>(int64_t at, typename I::Floats* sums) {
       float_tile<I, count>(values, cols, x, at, sums);
