@@ -162,7 +162,25 @@ std::string check(const Case& c, const Subject& subject) {
   return "";
 }
 
+// From the line that a failure prints.
+Case case_of(const char* line) {
+  std::istringstream words(line);
+  Case c{};
+  std::string isa, precision;
+  words >> c.kind >> c.rows >> c.cols >> c.tokens >> isa >> precision;
+  c.precision = precision == "f32" ? Precision::f32 : Precision::int8;
+  for (Isa usable : usable_isas()) {
+    if (isa == name_of(usable)) c.isa = usable;
+  }
+  return c;
+}
+
 TEST(Kernels, AgreeWithTheScalarReferenceInEveryShapeTypeAndInstructionSet) {
+  if (const char* line = std::getenv("PARE_KERNEL_CASE"); line != nullptr) {  // that case alone
+    const Case c = case_of(line);
+    EXPECT_EQ(check(c, Subject(c.kind, c.rows, c.cols)), "");
+    return;
+  }
   int64_t cases = 0;
   int failures = 0;
   for (const std::string& kind : weight_kinds()) {
@@ -187,21 +205,6 @@ TEST(Kernels, AgreeWithTheScalarReferenceInEveryShapeTypeAndInstructionSet) {
   printf("%lld cases, %d wrong\n", static_cast<long long>(cases), failures);
   EXPECT_EQ(failures, 0);
   EXPECT_GE(cases, 20000);
-}
-
-// The line that a failure prints, in the environment: that case alone, in a debugger or with a kernel changed.
-TEST(Kernels, AgreeInTheCaseThatTheEnvironmentNames) {
-  const char* line = std::getenv("PARE_KERNEL_CASE");
-  if (line == nullptr) GTEST_SKIP() << "PARE_KERNEL_CASE is not set";
-  std::istringstream words(line);
-  Case c{};
-  std::string isa, precision;
-  words >> c.kind >> c.rows >> c.cols >> c.tokens >> isa >> precision;
-  c.precision = precision == "f32" ? Precision::f32 : Precision::int8;
-  for (Isa usable : usable_isas()) {
-    if (isa == name_of(usable)) c.isa = usable;
-  }
-  EXPECT_EQ(check(c, Subject(c.kind, c.rows, c.cols)), "");
 }
 
 TEST(Kernels, RoundActivationsToTheSameBytesOnEveryInstructionSet) {

@@ -60,7 +60,7 @@ TEST_P(EachFamily, LogitsAreThoseOfTransformers) {
     const auto logits = forward(model, {{sequence.get(), ids, static_cast<int64_t>(ids.size())}});
     // keys and values are f16 in the cache: 2^-11 each, and yarn makes scores larger
     EXPECT_LT(largest_difference(logits, std::span(oracle.logits).subspan(static_cast<size_t>(row) * size, size)),
-              2e-3);
+              4e-3);
   }
 }
 
