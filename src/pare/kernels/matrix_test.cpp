@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -12,6 +11,7 @@
 
 #include "pare/base/random.h"
 #include "pare/kernels/functions.h"
+#include "pare/kernels/guarded_memory.h"
 #include "pare/kernels/panel_pack.h"
 #include "pare/kernels/test_weights.h"
 
@@ -23,32 +23,6 @@ std::vector<float> random_rows(int64_t tokens, int64_t cols, uint64_t seed) {
   std::vector<float> x(static_cast<size_t>(tokens * cols));
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(random.uniform(i) * 4 - 2);
   return x;
-}
-
-// Bytes that end where a page begins that may not be touched.
-class Guarded {
- public:
-  explicit Guarded(size_t bytes) : bytes_(bytes), mapped_((bytes + 4095) / 4096 * 4096 + 4096) {
-    memory_ = static_cast<uint8_t*>(mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    mprotect(memory_ + mapped_ - 4096, 4096, PROT_NONE);
-  }
-  ~Guarded() { munmap(memory_, mapped_); }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-  template <class T>
-  T* as() {
-    return reinterpret_cast<T*>(memory_ + mapped_ - 4096 - bytes_);
-  }
-
- private:
-  size_t bytes_, mapped_;
-  uint8_t* memory_;
-};
-
-template <class T>
-const T* guard(Guarded& room, const T* src, size_t count) {
-  std::memcpy(room.as<uint8_t>(), src, count * sizeof(T));
-  return room.as<T>();
 }
 
 struct Case {
