@@ -281,7 +281,7 @@ default_stage:
           output_activations: ~
 )");
   EXPECT_EQ(r.wish_for("model.layers.1.mlp.down_proj"),
-            (LayerWish{.method = "rtn", .bits = 3, .group = 32, .symmetric = false}));
+            (LayerWish{.method = "rtn", .bits = 3, .group = 32, .symmetric = false, .search = true}));
   EXPECT_EQ(r.wish_for("model.layers.1.mlp.up_proj").method, "none");
 }
 
