@@ -152,7 +152,8 @@ class Model::Impl::Pass {
       for (int64_t h = 0; h < c_.kv_heads; ++h) norm(k + h * dim, b.k_norm, k + h * dim);
     }
     if (c_.layer_has_rope[static_cast<size_t>(layer)]) {
-      const RotaryRows& table = c_.layer_is_sliding[static_cast<size_t>(layer)] ? m_.local_rotary : m_.rotary;
+      const bool local = c_.layer_is_sliding[static_cast<size_t>(layer)] && !m_.local_rotary.cosine.empty();
+      const RotaryRows& table = local ? m_.local_rotary : m_.rotary;
       const float* cosine = table.cosine.data() + position * dim / 2;
       const float* sine = table.sine.data() + position * dim / 2;
       m_.functions.rotate(q, cosine, sine, c_.heads, dim / 2);

@@ -59,6 +59,8 @@ RotaryRows rotary_rows(const Rope& rope, int64_t head_dim, int64_t positions) {
   const std::vector<float> frequencies = rotary_frequencies(rope, head_dim);
   const auto factor = static_cast<float>(rotary_attention_factor(rope.scaling));
   RotaryRows rows;
+  rows.cosine.reserve(frequencies.size() * static_cast<size_t>(positions));
+  rows.sine.reserve(frequencies.size() * static_cast<size_t>(positions));
   for (int64_t position = 0; position < positions; ++position) {
     for (float frequency : frequencies) {
       const float angle = static_cast<float>(position) * frequency;
@@ -130,8 +132,9 @@ Model Model::load(const ModelFiles& files, const RuntimeOptions& options, Thread
   impl->head = loader.matrix((c.tied_embeddings ? c.prefix + "embed_tokens" : c.head_name) + ".weight");
   impl->token_bytes += static_cast<uint64_t>(impl->embedding.bytes() / static_cast<uint64_t>(c.vocab_size));
   impl->rotary = rotary_rows(c.rope, c.head_dim, impl->options.context);
-  impl->local_rotary =
-      c.local_rope == c.rope ? impl->rotary : rotary_rows(c.local_rope, c.head_dim, impl->options.context);
+  if (!(c.local_rope == c.rope)) {
+    impl->local_rotary = rotary_rows(c.local_rope, c.head_dim, impl->options.context);
+  }
   impl->hidden_rows = Activations(c.hidden, options.precision);
   impl->attention_rows = Activations(c.heads * c.head_dim, options.precision);
   impl->inner_rows = Activations(c.intermediate, options.precision);

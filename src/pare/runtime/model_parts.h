@@ -43,7 +43,7 @@ struct Model::Impl {
   Weight embedding;  // rows are read from it as it is stored
   Matrix head;
   std::vector<float> final_norm;
-  RotaryRows rotary, local_rotary;
+  RotaryRows rotary, local_rotary;  // local_rotary: of sliding layers, empty where they turn as the others do
   uint64_t weight_bytes = 0, token_bytes = 0;
 
   // Of a pass, kept from one to the next.
