@@ -18,6 +18,7 @@ namespace pare {
 namespace {
 
 constexpr auto kLooking = std::chrono::microseconds(50);
+constexpr int kPatience = 20;  // looks of the caller, about a microsecond, before it takes what others have not begun
 
 void relax() {
 #if defined(__x86_64__)
@@ -72,8 +73,20 @@ struct ThreadPool::Shared {
   alignas(128) std::atomic<uint32_t> working = 0;  // workers that have not finished the round
   alignas(128) Function function = nullptr;
   const void* context = nullptr;
-  bool stop = false;
+  std::atomic<bool> stop = false;  // a worker that slept through rounds looks at it at any time
   std::vector<std::thread> workers;
+  // The round in which each share was last taken, by its worker or, where that sleeps or has lost its core to another
+  // program, by the caller.
+  struct alignas(128) Taken {
+    std::atomic<uint32_t> round = 0;
+  };
+  std::unique_ptr<Taken[]> taken;
+
+  bool take(int thread, uint32_t in_round) {
+    uint32_t before = in_round - 1;  // every share is taken once in every round
+    return taken[static_cast<size_t>(thread)].round.compare_exchange_strong(before, in_round,
+                                                                            std::memory_order_acq_rel);
+  }
 };
 
 ThreadPool::ThreadPool() : ThreadPool(Options{}) {}
@@ -84,6 +97,7 @@ ThreadPool::ThreadPool(const Options& options) : shared_(std::make_unique<Shared
   }
   const std::vector<int> cpus = one_cpu_a_core();
   threads_ = options.threads != 0 ? options.threads : static_cast<int>(cpus.size());
+  shared_->taken = std::make_unique<Shared::Taken[]>(static_cast<size_t>(threads_));
   const auto pin = [cpus, wanted = options.pin](int thread) {
     if (!wanted) return;
     cpu_set_t set;
@@ -96,8 +110,9 @@ ThreadPool::ThreadPool(const Options& options) : shared_(std::make_unique<Shared
     Shared& shared = *shared_;
     for (uint32_t seen = 0;;) {
       wait_for(shared.round, [&](uint32_t round) { return round != seen; });
-      ++seen;
+      seen = shared.round.load(std::memory_order_acquire);  // rounds may have gone by without this thread
       if (shared.stop) return;
+      if (!shared.take(thread, seen)) continue;
       shared.function(shared.context, thread, threads_);
       if (shared.working.fetch_sub(1, std::memory_order_acq_rel) == 1) shared.working.notify_one();
     }
@@ -128,9 +143,17 @@ void ThreadPool::run(Function function, const void* context) {
   shared.function = function;
   shared.context = context;
   shared.working.store(static_cast<uint32_t>(threads_ - 1), std::memory_order_relaxed);
-  shared.round.fetch_add(1, std::memory_order_release);
+  const uint32_t round = shared.round.fetch_add(1, std::memory_order_release) + 1;
   shared.round.notify_all();  // no system call unless somebody sleeps
   function(context, 0, threads_);
+  // Usually all are nearly done. What nobody has begun by then is done here, not waited for: a core that other programs
+  // share would otherwise hold up each of the hundreds of rounds of a token.
+  for (int i = 0; i < kPatience && shared.working.load(std::memory_order_acquire) != 0; ++i) relax();
+  for (int thread = 1; thread < threads_ && shared.working.load(std::memory_order_acquire) != 0; ++thread) {
+    if (!shared.take(thread, round)) continue;
+    function(context, thread, threads_);
+    shared.working.fetch_sub(1, std::memory_order_acq_rel);
+  }
   wait_for(shared.working, [](uint32_t working) { return working == 0; });
 }
 

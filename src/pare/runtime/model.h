@@ -57,7 +57,8 @@ struct SequenceStep {
 class Model {
  public:
   // Reads all weights. ResourceError, before anything is read, when they do not fit in memory; InputError and
-  // UnsupportedError as Decoder has them. `pool` must outlive the model.
+  // UnsupportedError as Decoder has them, but that matrices are not searched for NaN: those show in the logits, where
+  // the Sampler names them. `pool` must outlive the model.
   static Model load(const ModelFiles& files, const RuntimeOptions& options, ThreadPool& pool);
 
   const DecoderConfig& config() const;
