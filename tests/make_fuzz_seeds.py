@@ -1,4 +1,4 @@
-"""The seeds of the fuzz targets for binary files and configs: small valid inputs, all made up, in tests/fuzz_seeds/NAME.
+"""The seeds of the fuzz targets for binary files, configs and JSON schemas: small valid inputs, all made up, in tests/fuzz_seeds/NAME.
 
     python tests/make_fuzz_seeds.py
 
@@ -251,5 +251,29 @@ def chat_template_seeds():
         write("chat_template", name, text.encode())
 
 
-for make in (chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds):
+# --- JSON schemas for output
+
+def schema_seeds():
+    """Each with the beginning of a text that follows it."""
+    person = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 9}, "age": {"type": "integer", "minimum": 0, "maximum": 130},
+              "mood": {"enum": ["good", "bad", None, 1.5]}}, "required": ["name"], "additionalProperties": False}
+    shape = {"$defs": {"shape": {"oneOf": [
+        {"type": "object", "properties": {"kind": {"const": "circle"}, "r": {"type": "number", "exclusiveMinimum": 0}}, "required": ["kind", "r"]},
+        {"type": "object", "properties": {"kind": {"const": "group"}, "of": {"type": "array", "items": {"$ref": "#/$defs/shape"}, "minItems": 1}},
+         "required": ["kind", "of"]}]}}, "$ref": "#/$defs/shape"}
+    schemas = {
+        "person": (person, '{"name": "Ann", "age": 12'), "shape": (shape, '{"kind": "group", "of": [{"kind": "ci'),
+        "others": ({"properties": {"a": True, "ab": {"type": ["null", "boolean"]}, "\u00e9": False}, "required": ["ab"],
+                    "additionalProperties": {"type": "integer", "maximum": -3}}, '{"ab": null,"abc": -4, "\u00e8'),
+        "tuple": ({"prefixItems": [{"type": "integer"}, {"type": "string", "minLength": 2}], "items": {"type": "null"}, "minItems": 1,
+                   "maxItems": 5}, '[-7, "x\\u00e9", nul'),
+        "any_of": ({"anyOf": [{"type": "number", "minimum": -20, "exclusiveMaximum": 7}, {"allOf": [{"const": [1, {"a": 2}]}]}, {"enum": ["x", "xy"]}]}, "-19.9"),
+        "list": ({"type": "object", "properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}}, "required": ["next"]}, '{"next": {"next": '),
+        "free": (True, '[{"a": [1e5, "\\ud83d\\ude00'), "endless": ({"properties": {"a": {"$ref": "#"}}, "required": ["a"]}, ""),
+        "itself": ({"anyOf": [{"$ref": "#"}, {"type": "null"}]}, "")}
+    for name, (schema, text) in schemas.items():
+        write("json_grammar", name, json.dumps(schema, ensure_ascii=False).encode() + b"\0" + text.encode())
+
+
+for make in (chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds, schema_seeds):
     make()

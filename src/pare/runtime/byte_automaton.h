@@ -121,6 +121,7 @@ class ByteAutomaton {
     uint32_t height = 0;
     uint32_t lookup = 0;  // which table of 256; 0: the edges are few
     bool final = false;
+    bool plain = false;  // has edges, is not final and calls nothing
     bool may_open = false;
     bool counts = false;               // a guard compares the count with bounds
     uint32_t lowest = 0, highest = 0;  // of these

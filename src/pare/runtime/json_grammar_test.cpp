@@ -313,6 +313,7 @@ TEST(JsonSchema, RefusesByPlaceWhatItDoesNotHonour) {
       {R"({"type": "integer", "maximum": -18446744073709551615})", "#/maximum", Exit::unsupported},
       {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})", "#/oneOf/1: a value might satisfy alternative 0",
        Exit::unsupported},
+      {R"({"oneOf": [{"minLength": 2}, {"type": "integer"}]})", "#/oneOf/1", Exit::unsupported},
       {R"({"oneOf": [{"const": 1}, {"const": 1.0}]})", "#/oneOf/1", Exit::unsupported},
       {R"({"oneOf": [{"const": {"a": 1, "b": 2}}, {"const": {"b": 2, "a": 1}}]})", "#/oneOf/1", Exit::unsupported},
       {R"({"oneOf": [{"type": "object", "properties": {"k": {"const": "a"}}},
@@ -367,6 +368,9 @@ TEST(JsonSchema, HostileOnesCostLittle) {
   for (int i = 0; i < 2000; i++) wide["properties"]["property_" + std::to_string(i)] = {{"type", "string"}};
   GrammarState state(Grammar::json_schema(wide));
   EXPECT_TRUE(state.accept(R"({"property_7":"","property_1999":""})"));  // all optional: one reading
+
+  for (int i = 0; i < 5000; i++) wide["properties"]["more_" + std::to_string(i)] = true;
+  EXPECT_THROW(Grammar::json_schema(wide), UnsupportedError);
 
   Json huge = {{"enum", Json::array()}};
   for (int i = 0; i < 300; i++)

@@ -13,7 +13,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kMostOneOf = 200;  // they are compared two by two
+constexpr size_t kMostKeys = 5000;  // of one object: an ordered one is searched from its front
+constexpr size_t kMostValues = 200'000;
+constexpr size_t kMostOneOf = 100;  // they are compared two by two
 
 const std::map<std::string, SchemaTypes, std::less<>> kTypeNames = {
     {"null", kNull},       {"boolean", kBoolean}, {"string", kString},
@@ -92,6 +94,22 @@ SchemaPlace SchemaPlace::at(const std::string& key) const {
   const Json* value = find(key);
   PARE_ASSERT(value);
   return child(key, *value);
+}
+
+SchemaDocument::SchemaDocument(const Json& root) : root_(root) {
+  std::vector<const Json*> todo{&root};
+  for (size_t values = 0; !todo.empty(); values++) {
+    const Json& value = *todo.back();
+    todo.pop_back();
+    const bool container = value.is_structured();
+    if ((value.is_object() && value.size() > kMostKeys) || values + todo.size() > kMostValues) {
+      throw UnsupportedError("json_schema: it is too large: at most " + std::to_string(kMostKeys) +
+                             " keys in one object and " + std::to_string(kMostValues) + " values in all are taken");
+    }
+    if (container) {
+      for (const Json& item : value) todo.push_back(&item);
+    }
+  }
 }
 
 const SchemaDocument& SchemaDocument::check_keywords(const SchemaPlace& place) const {
@@ -199,64 +217,56 @@ SchemaTypes SchemaDocument::types(const SchemaPlace& place) const {
   return result;
 }
 
-SchemaDocument::Facts SchemaDocument::facts_of(SchemaPlace place) const {
+// Of the types and constants of one schema; of all types where it is not one with these.
+SchemaDocument::Facts SchemaDocument::facts_of_one(const SchemaPlace& place) const {
   Facts facts;
-  for (int followed = 0; place.json->is_object(); followed++) {
-    check_keywords(place);
-    const auto target = reference(place);
-    if (target && followed < 32) {
-      place = *target;
-      continue;
-    }
-    if (target || place.find("anyOf") || place.find("oneOf") || place.find("allOf")) return facts;
-    facts.constants = constants(place);
-    if (facts.constants) {
-      facts.types = 0;
-      for (std::string& text : *facts.constants) {
-        const Json value = Json::parse(text);
-        facts.types |= type_of(value);
-        // 1 and 1.0 are the same value
-        if (value.is_number() && type_of(value) == kInteger) text = std::to_string(value.get<double>());
-      }
-      std::sort(facts.constants->begin(), facts.constants->end());
-      // and so are objects in another order, which is not looked into
-      if (facts.types & (kArray | kObject)) facts.constants.reset();
-    } else {
-      facts.types = types(place);
-    }
-    facts.place = place;
+  if (place.find("anyOf") || place.find("oneOf") || place.find("allOf") || place.find("$ref")) return facts;
+  facts.constants = constants(place);
+  if (!facts.constants) {
+    facts.written = types(place);
+    facts.satisfying = place.find("type") ? facts.written : kAllTypes;
     return facts;
   }
-  if (*place.json == Json(false)) facts.types = 0;
+  SchemaTypes of_constants = 0;
+  for (std::string& text : *facts.constants) {
+    const Json value = Json::parse(text);
+    of_constants |= type_of(value);
+    // 1 and 1.0 are the same value
+    if (value.is_number() && type_of(value) == kInteger) text = std::to_string(value.get<double>());
+  }
+  std::sort(facts.constants->begin(), facts.constants->end());
+  // and so are objects in another order, which is not looked into
+  if (of_constants & (kArray | kObject)) facts.constants.reset();
+  facts.satisfying = facts.written = of_constants;
   return facts;
 }
 
-bool SchemaDocument::apart(const Facts& a, const Facts& b) const {
-  const auto disjoint = [](const std::vector<std::string>& x, const std::vector<std::string>& y) {
-    return std::none_of(x.begin(), x.end(),
-                        [&](const std::string& value) { return std::binary_search(y.begin(), y.end(), value); });
-  };
-  const SchemaTypes common = a.types & b.types;
-  if (common == 0) return true;
-  if (a.constants && b.constants) return disjoint(*a.constants, *b.constants);
-  if (common != kObject || !a.place || !b.place) return false;
-  const auto constants_of = [&](const Facts& facts,
-                                const std::string& name) -> std::optional<std::vector<std::string>> {
-    const Json* properties = facts.place->find("properties");
-    const Json* required = facts.place->find("required");
-    if (!properties || !properties->is_object() || !required || !required->is_array()) return std::nullopt;
-    if (std::find(required->begin(), required->end(), Json(name)) == required->end()) return std::nullopt;
-    const auto property = properties->find(name);
-    if (property == properties->end()) return std::nullopt;
-    return facts_of({&*property, facts.place->text + "/properties/" + name}).constants;
-  };
-  const Json* properties = a.place->find("properties");
-  if (!properties || !properties->is_object()) return false;
-  for (const auto& item : properties->items()) {
-    const auto mine = constants_of(a, item.key()), other = constants_of(b, item.key());
-    if (mine && other && disjoint(*mine, *other)) return true;
+SchemaDocument::Facts SchemaDocument::facts_of(SchemaPlace place) const {
+  for (int followed = 0; followed < 32 && place.json->is_object(); followed++) {
+    check_keywords(place);
+    const auto target = reference(place);
+    if (!target) break;
+    place = *target;
   }
-  return false;
+  Facts facts;
+  if (place.json->is_boolean() && !place.json->get<bool>()) facts.satisfying = facts.written = 0;
+  if (!place.json->is_object()) return facts;
+  facts = facts_of_one(place);
+  const Json* properties = place.find("properties");
+  const Json* required = place.find("required");
+  if (!(facts.written & kObject) || !properties || !properties->is_object() || !required || !required->is_array()) {
+    return facts;
+  }
+  std::set<std::string> names;
+  for (const Json& name : *required) {
+    if (name.is_string()) names.insert(name.get<std::string>());
+  }
+  for (const auto& item : properties->items()) {
+    if (!names.contains(item.key()) || !item.value().is_object()) continue;
+    const SchemaPlace property = place.at("properties").child(item.key(), item.value());
+    if (auto own = check_keywords(property).facts_of_one(property).constants) facts.tags[item.key()] = std::move(*own);
+  }
+  return facts;
 }
 
 void SchemaDocument::check_apart(const std::vector<SchemaPlace>& places) const {
@@ -264,6 +274,19 @@ void SchemaDocument::check_apart(const std::vector<SchemaPlace>& places) const {
     throw UnsupportedError(places[0].text + ": oneOf of more than " + std::to_string(kMostOneOf) +
                            " schemas. Use anyOf");
   }
+  const auto disjoint = [](const std::vector<std::string>& x, const std::vector<std::string>& y) {
+    return std::none_of(x.begin(), x.end(),
+                        [&](const std::string& value) { return std::binary_search(y.begin(), y.end(), value); });
+  };
+  const auto apart = [&](const Facts& a, const Facts& b) {
+    const SchemaTypes common = (a.written & b.satisfying) | (a.satisfying & b.written);
+    if (common == 0) return true;
+    if (a.constants && b.constants) return disjoint(*a.constants, *b.constants);
+    return common == kObject && std::any_of(a.tags.begin(), a.tags.end(), [&](const auto& tag) {
+             const auto other = b.tags.find(tag.first);
+             return other != b.tags.end() && disjoint(tag.second, other->second);
+           });
+  };
   std::vector<Facts> facts;
   for (const SchemaPlace& place : places) facts.push_back(facts_of(place));
   for (size_t i = 0; i < places.size(); i++) {

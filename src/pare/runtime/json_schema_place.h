@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -26,7 +27,7 @@ inline constexpr SchemaTypes kAllTypes = 127;
 
 class SchemaDocument {
  public:
-  explicit SchemaDocument(const nlohmann::ordered_json& root) : root_(root) {}
+  explicit SchemaDocument(const nlohmann::ordered_json& root);  // UnsupportedError for one that is too large
 
   const nlohmann::ordered_json& root() const { return root_; }
   // InputError for what is no schema, UnsupportedError for a keyword that is not honoured, alone or beside another.
@@ -39,12 +40,13 @@ class SchemaDocument {
 
  private:
   struct Facts {
-    SchemaTypes types = kAllTypes;
-    std::optional<std::vector<std::string>> constants;  // sorted
-    std::optional<SchemaPlace> place;                   // behind references, where it is an object
+    SchemaTypes satisfying = kAllTypes;                    // types that a value may have
+    SchemaTypes written = kAllTypes;                       // and those of the values that we write
+    std::optional<std::vector<std::string>> constants;     // sorted
+    std::map<std::string, std::vector<std::string>> tags;  // constants of required properties
   };
   Facts facts_of(SchemaPlace place) const;
-  bool apart(const Facts& a, const Facts& b) const;
+  Facts facts_of_one(const SchemaPlace& place) const;
 
   const nlohmann::ordered_json& root_;
 };

@@ -154,14 +154,19 @@ void Sampler::select(std::span<const float> logits, size_t count) {
 }
 
 // Without top-k the sum of the softmax goes over all, but the head that reaches top_p is mostly short: 256 are tried,
-// then eight times as many.
+// then eight times as many. With min-p its own head is the longest that matters.
 void Sampler::select_nucleus(std::span<const float> logits) {
   const double largest = finite(largest_of(logits));
   double total = 0;
   for (float logit : logits) {
     if (logit > kLowest) total += std::exp(finite(logit) - largest);
   }
-  for (size_t count = 256;; count *= 8) {
+  size_t count = 256;
+  if (options_.min_p > 0) {  // no more than what min-p keeps is needed
+    const double bar = largest + std::log(options_.min_p);
+    count = static_cast<size_t>(std::count_if(logits.begin(), logits.end(), [&](float logit) { return logit >= bar; }));
+  }
+  for (;; count *= 8) {
     select(logits, std::min(count, logits.size()));
     double mass = 0;
     for (size_t i = 0; i < candidates_.size(); i++) {
@@ -171,7 +176,7 @@ void Sampler::select_nucleus(std::span<const float> logits) {
         return;
       }
     }
-    if (count >= logits.size()) return;
+    if (options_.min_p > 0 || count >= logits.size()) return;
   }
 }
 

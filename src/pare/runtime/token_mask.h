@@ -5,8 +5,9 @@
 // parent, and kept are
 //   allowed   a bit for each token that is accepted up to where the frame is left, or that stays in it
 //   leaves    the places in the trie at which the frame is left and longer tokens go on   (   ",   "}   ": {   )
-// and for a text the walk goes on from the leaves, with its real stack. Measured with 49k tokens (SmolLM2): see
-// docs/structured-output.md.
+// and for a text the walk goes on from the leaves, with its real stack. Measured with 49k tokens: 2.6 ms for the first
+// mask inside a string, 20 to 50 us from then on and elsewhere (docs/structured-output.md); trying each token took 12
+// ms.
 #pragma once
 
 #include <cstdint>

@@ -190,6 +190,26 @@ TEST(Tokenizer, SentencePieceStyleBpeAndBack) {
   }
 }
 
+TEST(Tokenizer, BytesOfTokensAreThoseOfTheText) {
+  const auto joined = [](const Tokenizer& tokenizer, std::string_view text) {
+    std::string bytes;
+    for (int32_t id : tokenizer.encode(text, false)) bytes += tokenizer.token_bytes(id);
+    return bytes;
+  };
+  const Tokenizer byte_level_bpe = make(byte_level());
+  std::string text = "hel he <|end|>h\u00e9 \U0001F600\n\x01";
+  EXPECT_EQ(joined(byte_level_bpe, text), text);
+  EXPECT_EQ(byte_level_bpe.token_bytes(*byte_level_bpe.id("\u00c3")), "\xC3");  // a cut character
+  const Tokenizer sentencepiece_bpe = make(sentencepiece());
+  for (const std::string with : {"ab abb", "\u00e9  a\n", "a<0x41>", "\U0001F600"}) {
+    EXPECT_EQ(joined(sentencepiece_bpe, with), " " + with);  // the blank in front is of the beginning of a text
+  }
+  EXPECT_EQ(sentencepiece_bpe.token_bytes(3 + 0xC3), "\xC3");
+  EXPECT_EQ(sentencepiece_bpe.token_bytes(1), "<s>");
+  EXPECT_THROW(sentencepiece_bpe.token_bytes(1000), InputError);
+  EXPECT_EQ(make(characters({"a"})).token_bytes(0), " a");  // no decoder: pieces with blanks between them
+}
+
 TEST(Tokenizer, ManyThreadsGiveTheSameIds) {
   const Tokenizer tokenizer = make(byte_level());
   std::string text;
