@@ -6,9 +6,9 @@ import pathlib
 import re
 import sys
 
-ORDER = ["base", "io", "text", "weights", "kernels", "kernels/cpu", "runtime", "server", "nn", "curvature", "quantize", "prune", "budget",
+ORDER = ["base", "io", "text", "weights", "kernels/cpu", "kernels", "runtime", "server", "nn", "curvature", "quantize", "prune", "budget",
          "pipeline", "pipeline/run", "train", "optim", "dist", "insight", "cli", "cli/torch"]
-TORCH_FREE = {"base", "io", "text", "weights", "kernels", "kernels/cpu", "runtime", "server", "pipeline", "cli"}
+TORCH_FREE = {"base", "io", "text", "weights", "kernels/cpu", "kernels", "runtime", "server", "pipeline", "cli"}
 
 root = pathlib.Path(__file__).resolve().parents[2] / "src" / "pare"
 
