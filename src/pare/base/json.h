@@ -14,6 +14,7 @@ namespace pare {
 struct JsonLimits {
   int depth = 64;
   bool allow_duplicate_keys = false;
+  size_t values = 0;  // numbers, strings, lists and objects at most, all together; 0: any
 };
 
 // `where` names the source in messages ("config.json"). Throws InputError.

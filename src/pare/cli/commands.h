@@ -23,5 +23,6 @@ void add_eval(CLI::App& app, Console& console);
 void add_convert(CLI::App& app, Console& console);
 void add_report(CLI::App& app, Console& console);
 void add_tokenize(CLI::App& app, Console& console);
+void add_serve(CLI::App& app, Console& console);
 
 }  // namespace pare
