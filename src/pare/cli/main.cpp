@@ -34,6 +34,8 @@ int main(int argc, char** argv) {
   add_convert(app, console);
   add_report(app, console);
   add_tokenize(app, console);
+  add_run(app, console);
+  add_bench(app, console);
   add_serve(app, console);
   try {
     watch_for_interrupts();

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "pare/kernels/cpu/function_table.h"
 #include "pare/kernels/thread_pool.h"
 #include "pare/weights/weight.h"
 
@@ -40,16 +41,14 @@ class Activations {
   int64_t tokens() const { return tokens_; }
   Precision precision() const { return precision_; }
   const float* values(int64_t token) const { return values_.data() + token * blocks_ * kBlock; }
-  const int8_t* codes(int64_t token) const { return codes_.data() + token * blocks_ * kBlock; }
-  const float* scales(int64_t token) const { return scales_.data() + token * blocks_; }
-  const int32_t* sums(int64_t token) const { return sums_.data() + token * blocks_; }  // of each block's codes
+  cpu::Rows rows() const;
 
  private:
   int64_t cols_, blocks_, tokens_ = 0;
   Precision precision_;
-  std::vector<float> values_, scales_;
+  std::vector<float> values_;
   std::vector<int8_t> codes_;
-  std::vector<int32_t> sums_;
+  std::vector<cpu::BlockFacts> facts_;
 };
 
 class Matrix {
@@ -73,5 +72,13 @@ class Matrix {
 
 // y [x.tokens(), rows], rows of y `stride` apart. Dense weights take x in f32 whatever its precision.
 void multiply(const Matrix& matrix, const Activations& x, float* y, int64_t stride, ThreadPool& pool);
+
+struct Product {
+  const Matrix* matrix;
+  float* y;
+  int64_t stride;
+};
+// Several with the same x, in one go of the threads.
+void multiply(std::span<const Product> products, const Activations& x, ThreadPool& pool);
 
 }  // namespace pare

@@ -1,74 +1,22 @@
-// For tests: the tiny random models of tests/oracles/decoder (made by decoder_oracle.py) as model folders.
+// For tests: weights/oracle_files.h with ids and logits as tensors.
 #pragma once
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
-#include "pare/base/error.h"
-#include "pare/io/safetensors.h"
-#include "pare/io/safetensors_writer.h"
-#include "pare/io/test_files.h"
-#include "pare/weights/model_files.h"
+#include "pare/weights/oracle_files.h"
 
 namespace pare {
 
-// What a test may spoil before the model is opened.
-struct Spoil {
-  std::string leave_out = {};          // a tensor
-  std::string poison = {};             // a tensor whose first element becomes NaN
-  nlohmann::json config_changes = {};  // merged into config.json
-};
-
-// An oracle file as a model folder, with its ids and logits beside.
-class OracleModel {
+class OracleModel : public OracleFiles {
  public:
   explicit OracleModel(const std::string& name, const std::string& config_key = "config", const Spoil& spoil = {})
-      : file_(SafetensorsFile::open(std::filesystem::path(PARE_SOURCE_DIR) / "tests/oracles/decoder" /
-                                    (name + ".safetensors"))) {
-    nlohmann::json config = nlohmann::json::parse(file_.metadata().at(config_key));
-    if (!spoil.config_changes.is_null()) config.merge_patch(spoil.config_changes);
-    std::ofstream(folder_.path() / "config.json") << config;
-    std::vector<TensorSpec> specs;
-    for (const TensorInfo& tensor : file_.tensors()) {
-      if (!tensor.name.starts_with("oracle.") && tensor.name != spoil.leave_out) {
-        specs.push_back({tensor.name, *tensor.dtype, tensor.shape});
-      }
-    }
-    SafetensorsWriter writer(folder_.path() / "model.safetensors", specs);
-    for (const TensorSpec& spec : specs) {
-      const auto bytes = file_.bytes(*file_.find(spec.name));
-      std::vector<std::byte> data(bytes.begin(), bytes.end());
-      if (spec.name == spoil.poison) data[0] = data[1] = std::byte{0x7e};  // f16 NaN
-      writer.write(spec.name, data);
-    }
-    writer.finish();
-    files = std::make_unique<ModelFiles>(ModelFiles::open(folder_.path()));
-    ids = tensor("oracle.ids", at::kLong);
-    logits = tensor("oracle.logits", at::kFloat);
-  }
+      : OracleFiles(name, config_key, spoil),
+        ids(at::tensor(OracleFiles::ids, at::kLong).view(ids_shape)),
+        logits(at::tensor(OracleFiles::logits, at::kFloat).view(logits_shape)) {}
 
-  std::unique_ptr<ModelFiles> files;
-  at::Tensor ids, logits;
-
- private:
-  at::Tensor tensor(const std::string& name, at::ScalarType type) const {
-    const TensorInfo* info = file_.find(name);
-    at::Tensor result = at::empty(info->shape, type);
-    const auto bytes = file_.bytes(*info);
-    PARE_ASSERT(bytes.size() == result.nbytes());
-    std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(result.mutable_data_ptr()));
-    return result;
-  }
-
-  TemporaryFolder folder_;
-  SafetensorsFile file_;
+  at::Tensor ids, logits;  // in place of the vectors
 };
 
 }  // namespace pare

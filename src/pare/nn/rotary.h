@@ -12,10 +12,7 @@ struct RotaryTable {
   at::Tensor cos, sin;  // [length, head_dim / 2] f32, yarn's attention factor multiplied in
 };
 
-// Frequencies and angles are computed in f32 in the order that transformers computes them, so that positions in the
-// thousands turn by the same angles.
-at::Tensor rotary_frequencies(const Rope& rope, int64_t head_dim);  // [head_dim / 2] f32
-double rotary_attention_factor(const RopeScaling& scaling);
+// Angles in f32, as transformers computes them.
 RotaryTable rotary_table(const Rope& rope, int64_t head_dim, int64_t length);
 
 // x [tokens, heads, head_dim] contiguous, f32 or bf16, turned in place. Sequences of the table's length lie one after

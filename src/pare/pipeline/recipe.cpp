@@ -32,7 +32,7 @@ void apply(const WishPatch& patch, LayerWish& wish, bool& method_said) {
   take(patch.group, wish.group);
   take(patch.symmetric, wish.symmetric);
   take(patch.scale_dtype, wish.scale_dtype);
-  take(patch.search, wish.search);
+  if (patch.search) wish.search = patch.search;
   take(patch.damp, wish.damp);
   take(patch.act_order, wish.act_order);
   take(patch.static_groups, wish.static_groups);

@@ -59,6 +59,14 @@ layers:
   - {match: model.layers.3.mlp.up_proj, sparsity: none, bits: none}
 )";
 
+TEST(Recipe, SearchesForScalesUnlessItOnlyRounds) {
+  const auto searches = [](const char* text) { return read(text).wish_for("model.layers.0.mlp.up_proj").searches(); };
+  EXPECT_TRUE(searches("bits: 3\n"));
+  EXPECT_FALSE(searches("method: rtn\nbits: 3\n"));
+  EXPECT_TRUE(searches("method: rtn\nbits: 3\nsearch: yes\n"));
+  EXPECT_TRUE(searches("method: rtn\nbits: ternary\n"));
+}
+
 TEST(Recipe, ReadsEveryKey) {
   const Recipe r = read(kEverything);
   EXPECT_EQ(r.wish.method, "sparsegpt");

@@ -78,6 +78,26 @@ std::string TextDecoder::apply(Pieces pieces) const {
   return text;
 }
 
+std::string TextDecoder::bytes_of(std::string piece) const {
+  for (const Step& step : steps_) {
+    if (std::holds_alternative<Fuse>(step)) break;  // what follows is about the ends of the text
+    if (std::holds_alternative<ByteLevel>(step)) {
+      std::string bytes;
+      if (append_bytes_of(bytes, piece)) piece = std::move(bytes);
+      break;
+    }
+    if (std::holds_alternative<ByteFallback>(step)) {
+      if (const int byte = byte_of_piece(piece); byte >= 0) {
+        return {static_cast<char>(static_cast<unsigned char>(byte))};
+      }
+      continue;
+    }
+    // The empty piece in front stands for the text before: a Metaspace drops the blank of the first piece
+    piece = std::visit([&](const auto& known) { return run(known, {"", std::move(piece)}); }, step)[1];
+  }
+  return given_ ? piece : " " + piece;
+}
+
 TextDecoder::Pieces TextDecoder::run(const ByteLevel&, Pieces pieces) {
   std::string bytes;
   for (const std::string& piece : pieces) {

@@ -16,6 +16,8 @@ class TextDecoder {
   explicit TextDecoder(const JsonPart& part);  // null: the same
 
   std::string apply(std::vector<std::string> pieces) const;
+  // What a piece adds to a text that has begun: its bytes, which alone need not be UTF-8.
+  std::string bytes_of(std::string piece) const;
 
  private:
   struct ByteLevel {};

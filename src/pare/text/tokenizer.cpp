@@ -201,6 +201,13 @@ std::string Tokenizer::token(int32_t id) const {
   return piece ? *piece : "";
 }
 
+std::string Tokenizer::token_bytes(int32_t id) const {
+  impl_->check_id(id);
+  if (const AddedToken* token = impl_->added->find(id)) return impl_->decoder.bytes_of(impl_->added->decoded(*token));
+  const std::string* piece = impl_->vocabulary->piece(id);
+  return piece ? impl_->decoder.bytes_of(*piece) : "";
+}
+
 std::optional<int32_t> Tokenizer::id(std::string_view token) const {
   const auto id = impl_->added->id(token);
   return id ? id : impl_->vocabulary->id(token);

@@ -38,6 +38,9 @@ class Tokenizer {
   std::string kind() const;             // "byte-level BPE", "SentencePiece-style BPE" (byte fallback), "BPE"
   int64_t vocab_size() const;           // one past the largest id
   std::string token(int32_t id) const;  // empty for an id in range that no token has; InputError out of range
+  // What the token adds to a text that has begun, in bytes: "\xC3" where a character is cut, " a" for SentencePiece's
+  // "\u2581a". Added tokens as they are spelt, special or not. Empty for an id without token; InputError out of range.
+  std::string token_bytes(int32_t id) const;
   std::optional<int32_t> id(std::string_view token) const;
   std::optional<int32_t> bos() const;  // from tokenizer_config.json / GGUF; nothing when the model has none
   std::optional<int32_t> eos() const;

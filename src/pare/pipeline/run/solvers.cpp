@@ -20,7 +20,7 @@ GridOptions grid_options(const LayerWish& wish, int scale_bits) {
   grid.symmetric = wish.symmetric;
   grid.scale_dtype = wish.scale_dtype;
   grid.scale_bits = scale_bits;
-  grid.search = wish.search;
+  grid.search = wish.searches();
   return grid;
 }
 

@@ -1,0 +1,447 @@
+// Products with panels of integers (function_table.h), written once over an instruction set `I`:
+//
+//   I::Bytes   one step, 64 bytes: 16 rows x 4 columns        I::Ints, I::Floats   16 lanes, one a row
+//
+// A panel is done in two stages. Its scales, whatever their form, become f32 vectors s, z, o in `room` (a few per cent
+// of the work). Then for each block of 32 columns, with x = codes q_x times a scale s_x:
+//
+//   int8   y += s s_x (sum q q_x - z sum q_x) + o s_x sum q_x      the bracket exact
+//   f32    y += sum (s (q - z) + o) x                               four sums, column % 4, added at the end
+//
+// One token: codes are unpacked in registers on their way into the products. Several: the panel is unpacked once into
+// `room`, and tiles of tokens are multiplied with it. Operations on a row and token are the same in both, so a token
+// has the same bits alone and among others.
+#pragma once
+
+#include "pare/kernels/cpu/function_table.h"
+
+namespace pare::cpu {
+namespace {
+
+#define PARE_KERNEL inline __attribute__((always_inline))
+
+// ---- Unpacking: step(s) of a block ----------------------------------------------------------------------------------
+
+template <class I, Codes kind>
+struct Unpack {
+  using Bytes = typename I::Bytes;
+
+  // each(step, Bytes) for the 8 steps of the block at `src`
+  template <class Each>
+  static PARE_KERNEL void block(const uint8_t* src, const Bytes& table, const Each& each) {
+    if constexpr (kind == Codes::bits8) {
+      steps([&]<int s>() { each(s, I::load(src + 64 * s)); });
+    } else if constexpr (kind == Codes::bits4 || kind == Codes::table4) {
+      steps([&]<int s>() {
+        if constexpr (s < 4) {
+          const Bytes v = I::load(src + 64 * s);
+          each(s, code4(I::and_(v, 0x0f), table));
+          each(s + 4, code4(I::and_(I::template shift_right<4>(v), 0x0f), table));
+        }
+      });
+    } else if constexpr (kind == Codes::bits2) {
+      const Bytes v[2] = {I::load(src), I::load(src + 64)};
+      steps([&]<int s>() { each(s, I::and_(I::template shift_right<2 * (s / 2)>(v[s % 2]), 0x03)); });
+    } else if constexpr (kind == Codes::bits3) {
+      const Bytes v[2] = {I::load(src), I::load(src + 64)}, top = I::load(src + 128);
+      steps([&]<int s>() {
+        each(s, I::or_and(I::and_(I::template shift_right<2 * (s / 2)>(v[s % 2]), 0x03), move<s, 2>(top), 0x04));
+      });
+    } else if constexpr (kind == Codes::bits5) {
+      const Bytes top = I::load(src + 256);
+      steps([&]<int s>() {
+        const Bytes v = I::load(src + 64 * (s % 4));
+        each(s, I::or_and(I::and_(I::template shift_right < s < 4 ? 0 : 4 > (v), 0x0f), move<s, 4>(top), 0x10));
+      });
+    } else {
+      static_assert(kind == Codes::bits6);
+      const Bytes top[2] = {I::load(src + 256), I::load(src + 320)};
+      steps([&]<int s>() {
+        const Bytes v = I::load(src + 64 * (s % 4));
+        each(s, I::or_and(I::and_(I::template shift_right < s < 4 ? 0 : 4 > (v), 0x0f),
+                          move<2 * (s / 2), 4>(top[s % 2]), 0x30));
+      });
+    }
+  }
+
+ private:
+  template <class Step>
+  static PARE_KERNEL void steps(const Step& step) {
+    step.template operator()<0>();
+    step.template operator()<1>();
+    step.template operator()<2>();
+    step.template operator()<3>();
+    step.template operator()<4>();
+    step.template operator()<5>();
+    step.template operator()<6>();
+    step.template operator()<7>();
+  }
+  static PARE_KERNEL Bytes code4(Bytes nibbles, const Bytes& table) {
+    if constexpr (kind == Codes::table4) return I::lookup(table, nibbles);
+    return nibbles;
+  }
+  // bit `from` of each byte to bit `to`; what else comes along is for the caller to mask
+  template <int from, int to>
+  static PARE_KERNEL Bytes move(Bytes v) {
+    if constexpr (from > to) {
+      return I::template shift_right<from - to>(v);
+    } else {
+      return I::template shift_left<to - from>(v);
+    }
+  }
+};
+
+// Blocks of a panel, one after another, dense or sparse.
+template <class I, Codes kind>
+class BlockReader {
+ public:
+  BlockReader(const Panels& w, int64_t panel)
+      : src_(w.codes + panel * panel_code_bytes(w)), table_(I::load_table(w.table)) {
+    if constexpr (is_sparse(kind)) {
+      kept_ = w.kept + w.kept_start[panel];
+      zero_ = I::splat_byte(static_cast<uint8_t>(w.zero));
+    }
+  }
+  template <class Each>
+  PARE_KERNEL void next(const Each& each) {
+    if constexpr (is_sparse(kind)) {
+#pragma GCC unroll 8
+      for (int s = 0; s < 8; ++s) {
+        uint64_t mask;
+        __builtin_memcpy(&mask, src_ + 8 * s, 8);
+        const int count = __builtin_popcountll(mask);
+        each(s, kind == Codes::sparse8 ? I::expand(zero_, mask, kept_) : I::expand_nibbles(zero_, mask, kept_));
+        kept_ += kind == Codes::sparse8 ? count : (count + 1) / 2;
+      }
+    } else {
+      Unpack<I, kind>::block(src_, table_, each);
+    }
+    src_ += kStepBytes * stored_bits(kind);
+  }
+
+ private:
+  const uint8_t* src_;
+  const uint8_t* kept_ = nullptr;
+  typename I::Bytes table_, zero_ = table_;
+};
+
+// ---- Scales ---------------------------------------------------------------------------------------------------------
+
+// Vectors of 16 f32, entry e of a panel: for each scale group, or block, or half block, as Panels says.
+struct PanelScales {
+  float* s;  // scale
+  float* z;  // zero
+  float* o;  // offset
+  int64_t group_blocks;
+};
+
+template <class I>
+PARE_KERNEL void expand_scales(const Panels& w, int64_t panel, const PanelScales& to, bool for_int8) {
+  using Floats = typename I::Floats;
+  const uint8_t* src = w.scales + panel * panel_scale_bytes(w);
+  const uint8_t* zeros = w.zeros + panel * panel_zero_bytes(w);
+  const Floats zero = I::splat_float(static_cast<float>(w.zero)), none = I::splat_float(0);
+  if (!is_super(w.scales_kind)) {
+    for (int64_t g = 0; g < w.groups; ++g) {
+      const Floats s = w.scales_kind == Scales::f32    ? I::load_f32(reinterpret_cast<const float*>(src) + 16 * g)
+                       : w.scales_kind == Scales::bf16 ? I::load_bf16(src + 32 * g)
+                                                       : I::load_f16(src + 32 * g);
+      Floats z = zero, o = none;
+      if (w.scales_kind == Scales::f16_min) {
+        o = I::load_f16(zeros + 32 * g);
+      } else if (w.zeros_stored) {
+        z = I::load_u8(zeros + 16 * g);
+        if (for_int8) o = I::sub(none, I::mul(s, z));  // -s z sum q_x goes with the offset
+      }
+      I::store_f32(to.s + 16 * g, s);
+      I::store_f32(to.z + 16 * g, z);
+      I::store_f32(to.o + 16 * g, o);
+    }
+    return;
+  }
+  const bool mins = has_min(w.scales_kind);
+  const int64_t parts = has_halves(w.scales_kind) ? 2 : 1, supers = (w.blocks + 7) / 8;
+  for (int64_t b = 0; b < w.blocks; ++b) {
+    const Floats d = I::load_f16(zeros + 32 * (b / 8));
+    const Floats dmin = mins ? I::load_f16(zeros + 32 * (supers + b / 8)) : none;
+    for (int64_t half = 0; half < parts; ++half) {
+      const int64_t e = b * parts + half;
+      const uint8_t* sc = src + 16 * (b * parts * (mins ? 2 : 1) + half);
+      Floats o = none;
+      if (mins) o = I::sub(none, I::mul(dmin, I::load_u8(sc + 16 * parts)));
+      I::store_f32(to.s + 16 * e, I::mul(d, mins ? I::load_u8(sc) : I::load_i8(sc)));
+      I::store_f32(to.z + 16 * e, zero);
+      I::store_f32(to.o + 16 * e, o);
+    }
+  }
+}
+
+// ---- int8 -----------------------------------------------------------------------------------------------------------
+
+// Codes above 127, for products that take signed bytes or go by pairs through 16 bits.
+constexpr bool is_wide(Codes kind) {
+  return kind == Codes::bits8 || kind == Codes::table4 || kind == Codes::sparse8;
+}
+
+// A block's sums, `both` or one of each half, become values. Codes minus zero is exact: whole numbers below 2^24.
+template <class I, bool offsets, bool halves>
+PARE_KERNEL typename I::Floats scaled(typename I::Floats y, typename I::Ints first, typename I::Ints second,
+                                      typename I::Floats zero, const float* s, const float* o, const BlockFacts& x) {
+  using Floats = typename I::Floats;
+  const Floats sx = I::splat_float(x.scale);
+  const auto add = [&](typename I::Ints sum, float x_sum, float x_scaled_sum, int64_t entry) {
+    Floats value = I::to_floats(sum);
+    if constexpr (!offsets) value = I::fnma(zero, I::splat_float(x_sum), value);
+    y = I::fma(value, I::mul(I::load_f32(s + entry), sx), y);
+    if constexpr (offsets) y = I::fma(I::load_f32(o + entry), I::splat_float(x_scaled_sum), y);
+  };
+  if constexpr (halves) {
+    add(first, x.half_sum[0], x.scaled_half_sum[0], 0);
+    add(second, x.half_sum[1], x.scaled_half_sum[1], 16);
+  } else {
+    add(first, x.sum, x.scaled_sum, 0);
+  }
+  return y;
+}
+
+template <class I, Codes kind, bool offsets, bool halves>
+PARE_KERNEL typename I::Floats one_token(const Panels& w, int64_t panel, const PanelScales& scales, const Rows& x) {
+  BlockReader<I, kind> blocks(w, panel);
+  const int8_t* qx = x.codes;
+  const typename I::Floats zero = I::splat_float(static_cast<float>(w.zero));
+  typename I::Floats y = I::splat_float(0);
+  int64_t b = 0;
+  for (int64_t g = 0; b < w.blocks; ++g) {
+    const int64_t end = b + scales.group_blocks < w.blocks ? b + scales.group_blocks : w.blocks;
+    for (; b < end; ++b, qx += kBlockCols) {
+      typename I::Ints first = I::splat_int(0), second = first;
+      blocks.next([&](int step, typename I::Bytes u) {
+        if (halves && step >= 4) {
+          second = I::template dot<is_wide(kind)>(second, u, qx + 4 * step);
+        } else {
+          first = I::template dot<is_wide(kind)>(first, u, qx + 4 * step);
+        }
+      });
+      const int64_t entry = 16 * (halves ? 2 * b : g);
+      y = scaled<I, offsets, halves>(y, first, second, zero, scales.s + entry, scales.o + entry, x.facts[b]);
+    }
+  }
+  return y;
+}
+
+// `count` tokens from the `from`-th on of the tile of `width` that begins with token `tile`, with an unpacked panel.
+template <class I, int count, int width, bool wide, bool offsets, bool halves>
+PARE_KERNEL void token_tile(const Panels& w, const uint8_t* unpacked, const PanelScales& scales, const Rows& x,
+                            int64_t tile, int64_t from, typename I::Floats* out) {
+  const typename I::Floats zero = I::splat_float(static_cast<float>(w.zero));
+  const int8_t* qx = x.codes + (tile * x.blocks + from) * kBlockCols;
+  const BlockFacts* facts = x.facts + tile * x.blocks + from;
+  typename I::Floats y[count];
+#pragma GCC unroll 8
+  for (int t = 0; t < count; ++t) y[t] = I::splat_float(0);
+  int64_t b = 0;
+  for (int64_t g = 0; b < w.blocks; ++g) {
+    const int64_t end = b + scales.group_blocks < w.blocks ? b + scales.group_blocks : w.blocks;
+    for (; b < end; ++b, qx += width * kBlockCols, facts += width, unpacked += 8 * kStepBytes) {
+      typename I::Bytes u[8];
+#pragma GCC unroll 8
+      for (int s = 0; s < 8; ++s) u[s] = I::load(unpacked + kStepBytes * s);
+      const int64_t entry = 16 * (halves ? 2 * b : g);
+#pragma GCC unroll 8
+      for (int t = 0; t < count; ++t) {
+        typename I::Ints first = I::splat_int(0), second = first;
+#pragma GCC unroll 8
+        for (int s = 0; s < 8; ++s) {
+          if (halves && s >= 4) {
+            second = I::template dot<wide>(second, u[s], qx + kBlockCols * t + 4 * s);
+          } else {
+            first = I::template dot<wide>(first, u[s], qx + kBlockCols * t + 4 * s);
+          }
+        }
+        y[t] = scaled<I, offsets, halves>(y[t], first, second, zero, scales.s + entry, scales.o + entry, facts[t]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < count; ++t) out[t] = y[t];
+}
+
+// All tokens from `begin` to `end` with one unpacked panel. Not for each kind of codes: what is unpacked is alike.
+template <class I, bool wide, bool offsets, bool halves>
+void all_tiles(const Panels& w, const uint8_t* unpacked, const PanelScales& scales, const Rows& x, int64_t begin,
+               int64_t end, float* out, int64_t stride, int lanes) {
+  const auto part = [&]<int count, int width>(int64_t tile, int64_t from) {
+    typename I::Floats sums[count];
+    token_tile<I, count, width, wide, offsets, halves>(w, unpacked, scales, x, tile, from, sums);
+    for (int t = 0; t < count; ++t) I::store_lanes(out + (tile + from + t) * stride, sums[t], lanes);
+  };
+  const auto tile = [&]<int width>(int64_t at) {
+    constexpr int count = width < I::tile ? width : I::tile;
+    for (int64_t from = 0; from < width; from += count) part.template operator()<count, width>(at, from);
+  };
+  for (int64_t at = begin; at < end; at += tile_width(x.tokens, at)) {
+    switch (tile_width(x.tokens, at)) {
+      case 8:
+        tile.template operator()<8>(at);
+        break;
+      case 4:
+        tile.template operator()<4>(at);
+        break;
+      case 2:
+        tile.template operator()<2>(at);
+        break;
+      default:
+        tile.template operator()<1>(at);
+    }
+  }
+}
+
+template <class I, Codes kind>
+void unpack_panel(const Panels& w, int64_t panel, uint8_t* unpacked) {
+  BlockReader<I, kind> blocks(w, panel);
+  for (int64_t b = 0; b < w.blocks; ++b) {
+    blocks.next([&](int step, typename I::Bytes u) { I::store(unpacked + kStepBytes * (8 * b + step), u); });
+  }
+}
+
+template <class I, Codes kind, bool offsets, bool halves>
+void panels_int8_as(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
+                    void* room) {
+  auto* vectors = static_cast<float*>(room);
+  const int64_t entries = 2 * w.blocks;
+  const PanelScales scales{vectors, vectors + 16 * entries, vectors + 32 * entries,
+                           is_super(w.scales_kind) ? 1 : w.group_blocks};
+  auto* unpacked = reinterpret_cast<uint8_t*>(vectors + 48 * entries);
+  // Tokens go in spans whose codes stay in the second-level cache while panel after panel passes by.
+  const int64_t fit = (int64_t{1} << 20) / (w.blocks * kBlockCols) / kTile * kTile;
+  const int64_t span = fit < kTile ? kTile : fit;
+  for (int64_t begin = 0; begin < x.tokens; begin += span) {
+    const int64_t end = begin + span < x.tokens ? begin + span : x.tokens;
+    for (int64_t p = first; p < last; ++p) {
+      float* out = y + kPanelRows * (p - first);
+      const int64_t left = rows - kPanelRows * p;
+      const int lanes = static_cast<int>(left < kPanelRows ? left : kPanelRows);
+      expand_scales<I>(w, p, scales, true);
+      if (x.tokens == 1) {
+        I::store_lanes(out, one_token<I, kind, offsets, halves>(w, p, scales, x), lanes);
+      } else {
+        unpack_panel<I, kind>(w, p, unpacked);
+        all_tiles<I, I::wide_differs && is_wide(kind), offsets, halves>(w, unpacked, scales, x, begin, end, out, stride,
+                                                                        lanes);
+      }
+    }
+  }
+}
+
+// The combinations that there are: halves are of Q2_K (with mins), Q3_K and Q6_K (without); sparse panels and tables
+// have neither zeros of their own nor mins.
+template <class I, Codes kind>
+void panels_int8_of(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
+                    void* room) {
+  const bool offsets = has_min(w.scales_kind) || w.zeros_stored;
+  if constexpr (kind == Codes::bits2 || kind == Codes::bits3 || kind == Codes::bits6) {
+    constexpr bool mins = kind == Codes::bits2;
+    if (has_halves(w.scales_kind)) return panels_int8_as<I, kind, mins, true>(w, x, first, last, rows, y, stride, room);
+  }
+  if constexpr (kind != Codes::table4 && !is_sparse(kind)) {
+    if (offsets) return panels_int8_as<I, kind, true, false>(w, x, first, last, rows, y, stride, room);
+  }
+  panels_int8_as<I, kind, false, false>(w, x, first, last, rows, y, stride, room);
+}
+
+template <class I>
+void panels_int8(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
+                 void* room) {
+  using Function = void (*)(const Panels&, const Rows&, int64_t, int64_t, int64_t, float*, int64_t, void*);
+  constexpr Function of_kind[] = {
+      panels_int8_of<I, Codes::bits2>,  panels_int8_of<I, Codes::bits3>,   panels_int8_of<I, Codes::bits4>,
+      panels_int8_of<I, Codes::bits5>,  panels_int8_of<I, Codes::bits6>,   panels_int8_of<I, Codes::bits8>,
+      panels_int8_of<I, Codes::table4>, panels_int8_of<I, Codes::sparse4>, panels_int8_of<I, Codes::sparse8>};
+  of_kind[static_cast<int>(w.codes_kind)](w, x, first, last, rows, y, stride, room);
+}
+
+// ---- f32 ------------------------------------------------------------------------------------------------------------
+
+// values [32 blocks][16]: column by column, a lane a row.
+template <class I, Codes kind>
+void decode_panel(const Panels& w, int64_t panel, const PanelScales& scales, float* values) {
+  using Floats = typename I::Floats;
+  BlockReader<I, kind> blocks(w, panel);
+  const bool halves = has_halves(w.scales_kind);
+  for (int64_t b = 0; b < w.blocks; ++b) {
+    blocks.next([&](int step, typename I::Bytes u) {
+      const int64_t e = 16 * (halves ? 2 * b + step / 4 : b / scales.group_blocks);
+      const Floats s = I::load_f32(scales.s + e), z = I::load_f32(scales.z + e), o = I::load_f32(scales.o + e);
+      float* out = values + 16 * (kBlockCols * b + 4 * step);
+      const auto put = [&](int j, Floats code) { I::store_f32(out + 16 * j, I::fma(I::sub(code, z), s, o)); };
+      put(0, I::template byte_of<0>(u));
+      put(1, I::template byte_of<1>(u));
+      put(2, I::template byte_of<2>(u));
+      put(3, I::template byte_of<3>(u));
+    });
+  }
+}
+
+template <class I, int count>
+PARE_KERNEL void float_tile(const float* values, int64_t cols, const Rows& x, int64_t token, typename I::Floats* y) {
+  using Floats = typename I::Floats;
+  Floats sum[count][4];
+#pragma GCC unroll 16
+  for (int t = 0; t < count; ++t) {
+    for (int j = 0; j < 4; ++j) sum[t][j] = I::splat_float(0);
+  }
+  const float* src = x.values + token * cols;
+  for (int64_t k = 0; k < cols; k += 4) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const Floats v = I::load_f32(values + 16 * (k + j));
+#pragma GCC unroll 16
+      for (int t = 0; t < count; ++t) sum[t][j] = I::fma(v, I::splat_float(src[t * cols + k + j]), sum[t][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < count; ++t) y[t] = I::plus(I::plus(sum[t][0], sum[t][1]), I::plus(sum[t][2], sum[t][3]));
+}
+
+template <class I, int count, class Tile, class Store>
+PARE_KERNEL void tiles_of(int64_t tokens, int64_t& token, const Tile& tile, const Store& store) {
+  for (; token + count <= tokens; token += count) {
+    typename I::Floats y[count];
+    tile.template operator()<count>(token, y);
+    for (int t = 0; t < count; ++t) store(token + t, y[t]);
+  }
+}
+
+template <class I>
+void panels_f32(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
+                void* room) {
+  using Function = void (*)(const Panels&, int64_t, const PanelScales&, float*);
+  constexpr Function of_kind[] = {
+      decode_panel<I, Codes::bits2>,  decode_panel<I, Codes::bits3>,   decode_panel<I, Codes::bits4>,
+      decode_panel<I, Codes::bits5>,  decode_panel<I, Codes::bits6>,   decode_panel<I, Codes::bits8>,
+      decode_panel<I, Codes::table4>, decode_panel<I, Codes::sparse4>, decode_panel<I, Codes::sparse8>};
+  auto* vectors = static_cast<float*>(room);
+  const int64_t entries = 2 * w.blocks, cols = w.blocks * kBlockCols;
+  const PanelScales scales{vectors, vectors + 16 * entries, vectors + 32 * entries,
+                           is_super(w.scales_kind) ? 1 : w.group_blocks};
+  float* values = vectors + 48 * entries;
+  for (int64_t p = first; p < last; ++p) {
+    float* out = y + kPanelRows * (p - first);
+    const int64_t lanes = rows - kPanelRows * p < kPanelRows ? rows - kPanelRows * p : kPanelRows;
+    const auto store = [&](int64_t token, typename I::Floats value) {
+      I::store_lanes(out + token * stride, value, static_cast<int>(lanes));
+    };
+    expand_scales<I>(w, p, scales, false);
+    of_kind[static_cast<int>(w.codes_kind)](w, p, scales, values);
+    int64_t token = 0;
+    const auto tile = [&]<int count>(int64_t at, typename I::Floats* sums) {
+      float_tile<I, count>(values, cols, x, at, sums);
+    };
+    tiles_of<I, I::float_tile>(x.tokens, token, tile, store);
+    if constexpr (I::float_tile > 2) tiles_of<I, 2>(x.tokens, token, tile, store);
+    tiles_of<I, 1>(x.tokens, token, tile, store);
+  }
+}
+
+}  // namespace
+}  // namespace pare::cpu
