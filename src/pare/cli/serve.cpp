@@ -18,6 +18,7 @@
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/cli/commands.h"
+#include "pare/cli/runtime_options.h"
 #include "pare/runtime/end_tokens.h"
 #include "pare/server/listen_socket.h"
 #include "pare/server/routes.h"
@@ -27,11 +28,11 @@ namespace {
 
 struct ServeArgs {
   std::filesystem::path model, key_file;
-  std::string alias, cache = "f16", precision = "int8", cache_memory, body = "10MB";
-  RuntimeOptions runtime;
+  std::string alias, cache_memory, body = "10MB";
+  RuntimeArgs runtime;
+  int64_t batch = 512;
   EngineOptions engine;
   HttpOptions http;
-  int threads = 0;
   int drain_seconds = 30;
   bool allow_open = false;
 };
@@ -89,13 +90,16 @@ std::shared_ptr<Service> load(const ServeArgs& args, Loaded& loaded) {
   std::string warning;
   ChatTemplate chat_template = ChatTemplate::of(tokenizer, &warning);
   if (!warning.empty()) log_line(Level::warning, warning);
-  loaded.pool = std::make_unique<ThreadPool>(ThreadPool::Options{.threads = args.threads});
-  loaded.model = std::make_unique<Model>(Model::load(files, args.runtime, *loaded.pool));
+  loaded.pool =
+      std::make_unique<ThreadPool>(ThreadPool::Options{.threads = args.runtime.threads, .pin = args.runtime.pin});
+  RuntimeOptions options = args.runtime.options();
+  options.batch = args.batch;
+  loaded.model = std::make_unique<Model>(Model::load(files, options, *loaded.pool));
   loaded.language_model = as_language_model(*loaded.model);
   ModelFacts facts = facts_of(files, args, warning);
   facts.weight_bytes = loaded.model->weight_bytes();
   EngineOptions engine = args.engine;
-  engine.batch = args.runtime.batch;
+  engine.batch = args.batch;
   engine.cache_bytes = args.cache_memory.empty() ? usual_cache_bytes(*loaded.language_model, engine.slots)
                                                  : parse_bytes(args.cache_memory, "--cache-memory");
   engine.end_tokens = end_tokens(files, tokenizer);
@@ -134,8 +138,6 @@ void serve(ServeArgs args, Console& console) {
                      "--api-key-file FILE, or --allow-open if that is meant");
   }
   args.http.body_bytes = parse_bytes(args.body, "--body");
-  args.runtime.cache = args.cache == "int8" ? CacheType::int8 : CacheType::f16;
-  args.runtime.precision = args.precision == "f32" ? Precision::f32 : Precision::int8;
   keep_heap_compact();
 
   Loaded loaded;
@@ -173,10 +175,7 @@ void add_serve(CLI::App& app, Console& console) {
   command->add_option("--cors", args->http.cors_origin, "a page from there may call: an origin, or * (default: none)")
       ->type_name("ORIGIN");
   command->add_option("--alias", args->alias, "what the model is called (default: the name of its file)");
-  command
-      ->add_option("-c,--context", args->runtime.context,
-                   "tokens of a prompt and its answer (default: the model's, at most 8192)")
-      ->check(many);
+  args->runtime.add_to(*command);
   command->add_option("--slots", args->engine.slots, "sequences worked on at once")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
@@ -185,20 +184,13 @@ void add_serve(CLI::App& app, Console& console) {
       ->capture_default_str();
   command->add_option("--max-tokens", args->engine.max_tokens, "of one answer (default: what fits in the context)")
       ->check(many);
-  command->add_option("--batch", args->runtime.batch, "prompt tokens computed together")
+  command->add_option("--batch", args->batch, "prompt tokens computed together")
       ->check(CLI::Range(1, 1 << 16))
-      ->capture_default_str();
-  command->add_option("--cache", args->cache, "type of keys and values")
-      ->check(CLI::IsMember({"f16", "int8"}))
       ->capture_default_str();
   command
       ->add_option("--cache-memory", args->cache_memory,
                    "for keys and values of all sequences, those kept included (default: half of what is free)")
       ->type_name("SIZE");
-  command->add_option("--precision", args->precision, "of activations in products with packed weights")
-      ->check(CLI::IsMember({"int8", "f32"}))
-      ->capture_default_str();
-  command->add_option("-t,--threads", args->threads, "default: as many as cores")->check(CLI::Range(1, 4096));
   command->add_option("--body", args->body, "largest request")->type_name("SIZE")->capture_default_str();
   command->add_option("--connections", args->http.connections, "open at once")
       ->check(CLI::Range(1, 100000))

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "pare/base/error.h"
+#include "pare/runtime/json_grammar.h"
 
 namespace pare {
 namespace {
@@ -59,14 +60,23 @@ SamplingOptions read_sampling(const Fields& fields, const Service& service) {
   return options;
 }
 
-std::shared_ptr<const JsonGrammar> read_grammar(const Fields& fields, const Service& service) {
+std::shared_ptr<const Grammar> read_grammar(const Fields& fields) {
   const auto format = fields.object("response_format");
   if (!format) return nullptr;
   format->required("type");
   const auto type = format->choice("type", {"text", "json_object", "json_schema"});
   if (type == "text") return nullptr;
-  static_cast<void>(service);
-  return nullptr;
+  if (type == "json_object") return Grammar::json_object();
+  format->required("json_schema");
+  const auto schema = format->object("json_schema");
+  const RequestJson& wanted = schema->required("schema");
+  try {
+    return Grammar::json_schema(wanted);
+  } catch (const Error& error) {
+    throw ApiError{.message = schema->name_of("schema") + ": " + error.what(),
+                   .code = "invalid_schema",
+                   .param = "response_format"};
+  }
 }
 
 std::vector<std::string> read_stops(const Fields& fields) {
@@ -92,7 +102,7 @@ void read_common(const Fields& fields, const Service& service, const std::vector
   call.choices = fields.integer("n", 1, kMostChoices).value_or(1);
   GenerationRequest request;
   request.sampling = read_sampling(fields, service);
-  request.grammar = read_grammar(fields, service);
+  request.grammar = read_grammar(fields);
   request.stop = read_stops(fields);
   request.max_tokens = max_tokens;
   request.logprobs = call.logprobs;

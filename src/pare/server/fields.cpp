@@ -10,6 +10,7 @@ namespace pare {
 namespace {
 
 constexpr size_t kShown_bytes = 60;
+constexpr size_t kMostKeys = 1024;         // of one object: an ordered one takes keys^2
 constexpr size_t kMostValues = 2'000'000;  // some 100 MB when parsed
 
 }  // namespace
@@ -19,7 +20,8 @@ RequestJson parse_body(const HttpRequest& request) {
     throw ApiError{.message = "the body is empty; expected a JSON object", .code = "invalid_json"};
   RequestJson body;
   try {
-    body = parse_ordered_json(request.body, "the body", {.allow_duplicate_keys = false, .values = kMostValues});
+    body = parse_ordered_json(request.body, "the body",
+                              {.allow_duplicate_keys = false, .keys = kMostKeys, .values = kMostValues});
   } catch (const InputError& error) {
     throw ApiError{.message = error.what(), .code = "invalid_json"};
   }

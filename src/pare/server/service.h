@@ -36,13 +36,6 @@ class Service {
 
   // Ids of a text. ApiError, before any work, when it cannot fit in the context.
   std::vector<int32_t> tokens_of(const std::string& text, bool add_special_tokens, const std::string& field) const;
-  // What a token adds to a text: bytes, not always whole characters.
-  std::string token_bytes(int32_t id) const;
-
- private:
-  const int32_t before_;  // a token that token_bytes decodes in front, since a first one may lose its space
-  const std::string before_text_;
-  const bool byte_level_;
 };
 
 }  // namespace pare

@@ -19,7 +19,7 @@ bool is_continuation(char byte) {
 }
 
 AnswerJson chat_token(const Service& service, const TokenLogprob& token) {
-  const std::string bytes = service.token_bytes(token.id);
+  const std::string bytes = service.tokenizer.token_bytes(token.id);
   AnswerJson list = AnswerJson::array();
   for (char byte : bytes) list.push_back(static_cast<unsigned char>(byte));
   return {{"token", token_text(service, token.id)}, {"logprob", finite(token.logprob)}, {"bytes", std::move(list)}};
@@ -28,7 +28,7 @@ AnswerJson chat_token(const Service& service, const TokenLogprob& token) {
 }  // namespace
 
 std::string token_text(const Service& service, int32_t id) {
-  const std::string bytes = service.token_bytes(id);
+  const std::string bytes = service.tokenizer.token_bytes(id);
   if (is_valid_utf8(bytes)) return bytes;
   std::string text = "bytes:";
   for (char byte : bytes) {
@@ -55,7 +55,7 @@ AnswerJson chat_logprobs(const Service& service, const std::vector<TokenRecord>&
 AnswerJson completion_logprobs(const Service& service, const std::vector<TokenRecord>& tokens, int64_t& characters) {
   AnswerJson texts = AnswerJson::array(), logprobs = texts, tops = texts, offsets = texts;
   for (const TokenRecord& token : tokens) {
-    const std::string bytes = service.token_bytes(token.id);
+    const std::string bytes = service.tokenizer.token_bytes(token.id);
     texts.push_back(token_text(service, token.id));
     offsets.push_back(characters - (!bytes.empty() && is_continuation(bytes[0]) ? 1 : 0));
     characters += std::ranges::count_if(bytes, [](char byte) { return !is_continuation(byte); });
