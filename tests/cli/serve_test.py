@@ -93,8 +93,8 @@ class Routes(ServeTest):
         self.assertEqual(answer["tokens"], list(text.encode()))
         self.assertEqual(answer["count"], len(answer["tokens"]))
         self.assertEqual(answer["pieces"][2:4], ["bytes:\\xc3", "bytes:\\xbc"])
-        self.assertEqual(self.ok("/detokenize", {"tokens": answer["tokens"]}), {"content": text})
-        self.assertEqual(self.ok("/detokenize", {"tokens": []}), {"content": ""})
+        self.assertEqual(self.ok("/detokenize", {"tokens": answer["tokens"]}), {"content": text, "prompt": text})
+        self.assertEqual(self.ok("/detokenize", {"tokens": []}), {"content": "", "prompt": ""})
 
     def test_a_chat_answer_has_openais_shape(self):
         answer = self.ok(CHAT, {"model": "any", "messages": HELLO, "max_tokens": 5, "user": None})

@@ -63,20 +63,35 @@ std::unique_ptr<Answer> detokenize(const Service& service, const HttpRequest& re
   const Fields fields(body, "");
   const RequestJson& tokens = fields.required("tokens");
   if (!tokens.is_array()) fields.wrong("tokens", "a list of token ids");
-  if (tokens.empty()) return json_answer({{"content", ""}});
+  if (tokens.empty()) return json_answer({{"content", ""}, {"prompt", ""}});
   if (!tokens[0].is_number()) wrong_field("tokens[0]", tokens[0], "a token id");
   const auto prompts = read_prompts(fields, "tokens", service);
-  return json_answer({{"content", service.tokenizer.decode(prompts[0].tokens, fields.flag("skip_special", false))}});
+  const std::string text = service.tokenizer.decode(prompts[0].tokens, fields.flag("skip_special", false));
+  return json_answer({{"content", text}, {"prompt", text}});
+}
+
+AnswerJson token_or_null(const Service& service, std::optional<int32_t> id) {
+  return id ? AnswerJson(service.tokenizer.token(*id)) : AnswerJson();
+}
+
+AnswerJson chat_template_or_null(const Service& service) {
+  const auto own = service.tokenizer.chat_template();
+  return own ? AnswerJson(*own) : AnswerJson();
+}
+
+// As vLLM has it: lm_eval's remote tokenizer asks for it.
+std::unique_ptr<Answer> tokenizer_info(const Service& service) {
+  return json_answer({{"tokenizer", service.tokenizer.kind()},
+                      {"vocab_size", service.tokenizer.vocab_size()},
+                      {"bos_token", token_or_null(service, service.tokenizer.bos())},
+                      {"eos_token", token_or_null(service, service.tokenizer.eos())},
+                      {"chat_template", chat_template_or_null(service)}});
 }
 
 std::unique_ptr<Answer> props(const Service& service) {
   const EngineOptions& options = service.engine.options();
-  const auto token = [&](std::optional<int32_t> id) {
-    return id ? AnswerJson(service.tokenizer.token(*id)) : AnswerJson();
-  };
   AnswerJson ends = AnswerJson::array();
   for (int32_t id : options.end_tokens) ends.push_back(service.tokenizer.token(id));
-  const auto own_template = service.tokenizer.chat_template();
   const std::string& warning = service.facts.chat_template_warning;
   return json_answer({{"model", service.facts.id},
                       {"format", service.facts.format},
@@ -88,10 +103,10 @@ std::unique_ptr<Answer> props(const Service& service) {
                       {"queue", options.queue},
                       {"cache_bytes", options.cache_bytes},
                       {"vocab_size", service.tokenizer.vocab_size()},
-                      {"bos_token", token(service.tokenizer.bos())},
-                      {"eos_token", token(service.tokenizer.eos())},
+                      {"bos_token", token_or_null(service, service.tokenizer.bos())},
+                      {"eos_token", token_or_null(service, service.tokenizer.eos())},
                       {"end_tokens", std::move(ends)},
-                      {"chat_template", own_template ? AnswerJson(*own_template) : AnswerJson()},
+                      {"chat_template", chat_template_or_null(service)},
                       {"chat_template_warning", warning.empty() ? AnswerJson() : AnswerJson(warning)},
                       {"version", version()},
                       {"commit", git_commit()}});
@@ -172,6 +187,7 @@ std::vector<HttpServer::Route> make_routes(ServiceSlot& slot) {
          return complete(read_completion_call(parse_body(request), *service), service, service->engine);
        }},
       {"POST", "/v1/embeddings", [&slot](Request request) { return embed(parse_body(request), slot.ready()); }},
+      {"GET", "/tokenizer_info", with([](Service& service, Request) { return tokenizer_info(service); })},
       {"POST", "/tokenize", with([](Service& service, Request request) { return tokenize(service, request); })},
       {"POST", "/detokenize", with([](Service& service, Request request) { return detokenize(service, request); })},
   };
