@@ -15,9 +15,14 @@ namespace {
 template <class Json>
 Json parse_guarded(std::string_view text, const std::string& where, const JsonLimits& limits) {
   std::vector<std::set<std::string>> keys;  // of each object that is still open
+  size_t values = 0;
   auto watch = [&](int depth, typename Json::parse_event_t event, Json& value) {
     using Event = typename Json::parse_event_t;
     if (depth > limits.depth) throw InputError(where + ": nested more than " + std::to_string(limits.depth) + " deep");
+    const bool one_more = event == Event::object_start || event == Event::array_start || event == Event::value;
+    if (one_more && ++values > limits.values && limits.values > 0) {
+      throw InputError(where + ": more than " + std::to_string(limits.values) + " values");
+    }
     if (limits.allow_duplicate_keys) return true;
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end && !keys.empty()) keys.pop_back();

@@ -15,6 +15,7 @@ struct JsonLimits {
   int depth = 64;
   bool allow_duplicate_keys = false;
   size_t keys = ~size_t{0};  // of one object, where none may come twice. An ordered one takes a time of keys^2
+  size_t values = 0;         // numbers, strings, lists and objects at most, all together; 0: any
 };
 
 // `where` names the source in messages ("config.json"). Throws InputError.

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   add_tokenize(app, console);
   add_run(app, console);
   add_bench(app, console);
+  add_serve(app, console);
   try {
     watch_for_interrupts();
     app.parse(argc, argv);

@@ -21,6 +21,9 @@ constexpr uint64_t kLogitsBytes = 64 << 20;  // of one pass that scores prompts
 
 EngineOptions completed(EngineOptions options, const LanguageModel& model, const Tokenizer& tokenizer) {
   if (const auto eos = tokenizer.eos()) options.end_tokens.push_back(*eos);
+  std::ranges::sort(options.end_tokens);
+  const auto [twice, end] = std::ranges::unique(options.end_tokens);
+  options.end_tokens.erase(twice, end);
   options.batch = std::max(options.batch, options.slots);
   options.mixed_batch = std::clamp(options.mixed_batch, options.slots + 1, std::max(options.batch, options.slots + 1));
   const auto whole = static_cast<uint64_t>(model.context()) * model.bytes_per_token();
