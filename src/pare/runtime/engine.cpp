@@ -21,9 +21,8 @@ constexpr uint64_t kLogitsBytes = 64 << 20;  // of one pass that scores prompts
 
 EngineOptions completed(EngineOptions options, const LanguageModel& model, const Tokenizer& tokenizer) {
   if (const auto eos = tokenizer.eos()) options.end_tokens.push_back(*eos);
-  std::ranges::sort(options.end_tokens);
-  const auto [twice, end] = std::ranges::unique(options.end_tokens);
-  options.end_tokens.erase(twice, end);
+  std::sort(options.end_tokens.begin(), options.end_tokens.end());
+  options.end_tokens.erase(std::unique(options.end_tokens.begin(), options.end_tokens.end()), options.end_tokens.end());
   options.batch = std::max(options.batch, options.slots);
   options.mixed_batch = std::clamp(options.mixed_batch, options.slots + 1, std::max(options.batch, options.slots + 1));
   const auto whole = static_cast<uint64_t>(model.context()) * model.bytes_per_token();
@@ -329,7 +328,8 @@ std::vector<Engine::Impl::Share> Engine::Impl::plan(bool embeddings) {
   int64_t rest = (shares.empty() ? options.batch : options.mixed_batch) - static_cast<int64_t>(shares.size());
   const auto row_bytes = static_cast<uint64_t>(model.vocab_size()) * sizeof(float);
   auto scored = std::max<int64_t>(1, static_cast<int64_t>(kLogitsBytes / row_bytes));
-  std::ranges::stable_sort(prompts, {}, &Job::pending);
+  std::stable_sort(prompts.begin(), prompts.end(),
+                   [](const Job* a, const Job* b) { return a->pending() < b->pending(); });
   auto left = static_cast<int64_t>(prompts.size());
   for (Job* job : prompts) {
     int64_t count = std::min(job->pending(), std::max<int64_t>(1, rest / left--));
@@ -356,7 +356,8 @@ void Engine::Impl::make_room(std::vector<Share>& shares) {
   while (need() > options.cache_bytes && prefixes.drop_oldest()) {
   }
   while (need() > options.cache_bytes && running.size() > 1) {
-    const auto youngest = std::ranges::max_element(running, {}, [](const JobPtr& job) { return job->serial; });
+    const auto youngest = std::max_element(running.begin(), running.end(),
+                                           [](const JobPtr& a, const JobPtr& b) { return a->serial < b->serial; });
     std::erase_if(shares, [&](const Share& share) { return share.job == youngest->get(); });
     (*youngest)->state.reset();
     std::lock_guard lock(mutex);
