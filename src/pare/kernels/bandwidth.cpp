@@ -50,7 +50,7 @@ double int8_peak(ThreadPool& pool) {
   for (int round = 0; round < 5; ++round) {
     const auto start = std::chrono::steady_clock::now();
     pool.run([&](int, int) { kept += functions.dots(rounds); });
-    best = std::max(best, static_cast<double>(rounds * 8 * 64 * pool.threads()) / seconds_since(start));
+    best = std::max(best, static_cast<double>(rounds * cpu::kDots * 64 * pool.threads()) / seconds_since(start));
   }
   return best;
 }

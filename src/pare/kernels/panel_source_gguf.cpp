@@ -49,9 +49,39 @@ void q5_codes(const uint8_t* qh, const uint8_t* qs, uint8_t* codes) {
   for (int i = 0; i < 32; ++i) codes[i] = static_cast<uint8_t>(codes[i] | (((high >> i) & 1) << 4));
 }
 
+// Inner loops go over neighbours, so that the compiler makes vectors of them: loading is mostly this.
+
 // 256 codes of two bits: element 128 h + 32 k + l is at bits 2k of byte 32 h + l
 void two_bits(const uint8_t* qs, uint8_t* codes) {
-  for (int e = 0; e < 256; ++e) codes[e] = (qs[32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32))) & 3;
+  for (int h = 0; h < 2; ++h) {
+    for (int k = 0; k < 4; ++k) {
+      for (int l = 0; l < 32; ++l) codes[128 * h + 32 * k + l] = (qs[32 * h + l] >> (2 * k)) & 3;
+    }
+  }
+}
+
+// Another bit of each of 256 codes: element 32 k + l has bit k of byte l.
+void one_bit(const uint8_t* qh, int to, uint8_t* codes) {
+  for (int k = 0; k < 8; ++k) {
+    for (int l = 0; l < 32; ++l) {
+      codes[32 * k + l] = static_cast<uint8_t>(codes[32 * k + l] | (((qh[l] >> k) & 1) << to));
+    }
+  }
+}
+
+// Q6_K: elements 128 h + 32 k + l have their low bits in a nibble of byte 64 h + 32 (k % 2) + l, and two more at 2k of
+// byte 128 + 32 h + l.
+void six_bits(const uint8_t* src, uint8_t* codes) {
+  for (int h = 0; h < 2; ++h) {
+    for (int k = 0; k < 4; ++k) {
+      const uint8_t *low = src + 64 * h + 32 * (k % 2), *high = src + 128 + 32 * h;
+      const int shift = k < 2 ? 0 : 4;
+      for (int l = 0; l < 32; ++l) {
+        codes[128 * h + 32 * k + l] =
+            static_cast<uint8_t>(((low[l] >> shift) & 15) | (((high[l] >> (2 * k)) & 3) << 4));
+      }
+    }
+  }
 }
 
 void block_codes(uint32_t id, const uint8_t* src, uint8_t* codes) {
@@ -72,24 +102,14 @@ void block_codes(uint32_t id, const uint8_t* src, uint8_t* codes) {
       return two_bits(src + 16, codes);
     case 11:
       two_bits(src + 32, codes);
-      for (int e = 0; e < 256; ++e) codes[e] = static_cast<uint8_t>(codes[e] | (((src[e % 32] >> (e / 32)) & 1) << 2));
-      return;
+      return one_bit(src, 2, codes);
     case 12:
     case 13:
       for (int c = 0; c < 4; ++c) low_then_high(src + (id == 12 ? 16 : 48) + 32 * c, 32, codes + 64 * c);
-      if (id == 13) {
-        for (int e = 0; e < 256; ++e) {
-          codes[e] = static_cast<uint8_t>(codes[e] | (((src[16 + e % 32] >> (e / 32)) & 1) << 4));
-        }
-      }
+      if (id == 13) one_bit(src + 16, 4, codes);
       return;
     case 14:
-      for (int e = 0; e < 256; ++e) {
-        const int h = e / 128, k = e % 128 / 32, l = e % 32;
-        const int low = (src[64 * h + 32 * (k % 2) + l] >> (k < 2 ? 0 : 4)) & 15;
-        codes[e] = static_cast<uint8_t>(low | (((src[128 + 32 * h + l] >> (2 * k)) & 3) << 4));
-      }
-      return;
+      return six_bits(src, codes);
     default:  // IQ4_XS
       for (int j = 0; j < 8; ++j) low_then_high(src + 8 + 16 * j, 16, codes + 32 * j);
   }

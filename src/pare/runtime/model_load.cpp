@@ -126,10 +126,11 @@ Model Model::load(const ModelFiles& files, const RuntimeOptions& options, Thread
   check_memory(files);
 
   Loader loader(files, *impl);
+  // The largest first: while a matrix is packed it is there twice.
+  impl->head = loader.matrix((c.tied_embeddings ? c.prefix + "embed_tokens" : c.head_name) + ".weight");
   for (int64_t i = 0; i < c.layers; ++i) impl->blocks.push_back(load_block(loader, c, i));
   impl->final_norm = loader.norm(c.prefix + "norm.weight");
   impl->embedding = files.read(c.prefix + "embed_tokens.weight");
-  impl->head = loader.matrix((c.tied_embeddings ? c.prefix + "embed_tokens" : c.head_name) + ".weight");
   impl->token_bytes += static_cast<uint64_t>(impl->embedding.bytes() / static_cast<uint64_t>(c.vocab_size));
   impl->rotary = rotary_rows(c.rope, c.head_dim, impl->options.context);
   if (!(c.local_rope == c.rope)) {

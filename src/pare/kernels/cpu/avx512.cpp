@@ -14,7 +14,7 @@ struct Avx512 {
   static constexpr int tile = 8;               // tokens: 8 sums, 8 steps of codes, 2 x 2 partial sums in 32 registers
   static constexpr bool wide_differs = false;  // products with codes above 127
   static constexpr int float_tile = 6;         // tokens: 6 x 4 sums
-  static constexpr int dense_tile = 4;
+  static constexpr int dense_tile = 6;         // tokens: 4 rows x 6 sums, and 6 tokens' values
 
   static PARE_KERNEL Bytes load(const uint8_t* src) { return _mm512_loadu_si512(src); }
   static PARE_KERNEL void store(uint8_t* dst, Bytes v) { _mm512_storeu_si512(dst, v); }

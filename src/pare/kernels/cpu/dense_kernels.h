@@ -59,6 +59,17 @@ void dense_of(const void* w, int64_t cols, const Rows& x, int64_t first, int64_t
   constexpr int64_t wide_rows = 8, tile_rows = 4, tile_tokens = I::dense_tile;
   const auto row_at = [&](int64_t row) { return static_cast<const uint8_t*>(w) + row * cols * size; };
   int64_t r = first;
+  // Of many tokens a span goes by whose values stay in the second-level cache while all rows pass.
+  const int64_t fit = (int64_t{1} << 20) / (x.blocks * kBlockCols * 4) / tile_tokens * tile_tokens;
+  const int64_t span = fit < tile_tokens ? tile_tokens : fit;
+  if (x.tokens > span) {
+    for (int64_t t = 0; t < x.tokens; t += span) {
+      const Rows part{x.tokens - t < span ? x.tokens - t : span, x.blocks, x.values + t * x.blocks * kBlockCols,
+                      nullptr, nullptr};
+      dense_of<I, type>(w, cols, part, first, last, y + t * stride, stride);
+    }
+    return;
+  }
   if (x.tokens < tile_tokens) {
     for (; r + wide_rows <= last; r += wide_rows) {
       for (int64_t t = 0; t < x.tokens; ++t) {
@@ -131,11 +142,11 @@ int64_t dots(int64_t rounds) {
   for (int i = 0; i < 64; ++i) codes[i] = static_cast<uint8_t>(i % 16);
   for (int i = 0; i < 4; ++i) x[i] = static_cast<int8_t>(i - 2);
   const typename I::Bytes u = I::load(codes);
-  typename I::Ints sums[8];
-  for (int i = 0; i < 8; ++i) sums[i] = I::splat_int(i);
+  typename I::Ints sums[kDots];
+  for (int i = 0; i < kDots; ++i) sums[i] = I::splat_int(i);
   for (int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) sums[i] = I::template dot<false>(sums[i], u, x);
+#pragma GCC unroll 16
+    for (int i = 0; i < kDots; ++i) sums[i] = I::template dot<false>(sums[i], u, x);
     asm volatile("" ::: "memory");  // else the compiler sees that every round is alike
   }
   int64_t total = 0;

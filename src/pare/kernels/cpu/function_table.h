@@ -212,10 +212,12 @@ struct FunctionTable {
   void (*attend)(const AttentionTask& task, void* room);
 
   // For measurements: reads all bytes (64-byte aligned, a multiple of 512) and returns something of them; and does
-  // 8 * rounds steps' products (of 64 each) on registers.
+  // kDots * rounds steps' products (of 64 each) on registers.
   uint64_t (*read)(const uint8_t* src, int64_t bytes);
   int64_t (*dots)(int64_t rounds);
 };
+
+constexpr int64_t kDots = 16;  // sums at once: more than an instruction's latency times its rate
 
 // Of scratch memory for one thread: decoded codes or values of a panel, scales and offsets.
 constexpr int64_t panel_room(int64_t blocks) {
