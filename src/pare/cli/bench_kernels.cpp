@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,10 +13,12 @@
 #include "pare/base/json.h"
 #include "pare/base/resources.h"
 #include "pare/cli/commands.h"
+#include "pare/cli/kernel_shapes.h"
 #include "pare/kernels/bandwidth.h"
 #include "pare/kernels/isa.h"
 #include "pare/kernels/matrix.h"
 #include "pare/kernels/test_weights.h"
+#include "pare/kernels/tune.h"
 
 namespace pare {
 namespace {
@@ -26,60 +27,19 @@ using nlohmann::json;
 
 struct Args {
   std::string shape = "llama8b";
-  std::vector<std::string> kinds = {
-      "F16",  "int8", "Q8_0",    "Q6_K",      "Q4_0",     "Q4_K", "int4", "int4-g128-zeros",
-      "int3", "int2", "ternary", "int8-mask", "int4-mask"};
+  std::vector<std::string> kinds = {"F16",       "F16-mask",        "int8", "Q8_0", "Q6_K",    "Q4_0",      "Q4_K",
+                                    "int4",      "int4-g128-zeros", "int3", "int2", "ternary", "int8-mask", "int8-2of4",
+                                    "int4-mask", "int4-2of4"};
   std::vector<int64_t> tokens = {1, 4, 16, 128, 512};
   int threads = 0;
   bool pin = false, f32 = false;
   double seconds = 0.3;
 };
 
-struct Shape {
-  int64_t rows, cols;
-};
-
-std::vector<Shape> shapes_of(const std::string& name) {
-  if (name == "llama8b") return {{4096, 4096}, {14336, 4096}, {4096, 14336}};
-  if (name == "smollm2") return {{576, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
-  const size_t x = name.find('x');
-  Shape shape{0, 0};
-  if (x != std::string::npos) {
-    char* end = nullptr;
-    shape.rows = std::strtoll(name.c_str(), &end, 10);
-    if (end == name.c_str() + x) shape.cols = std::strtoll(name.c_str() + x + 1, &end, 10);
-    if (*end != '\0') shape.cols = 0;
-  }
-  if (shape.rows < 1 || shape.cols < 1 || shape.rows > 1 << 20 || shape.cols > 1 << 20) {
-    throw UsageError("--shape " + name +
-                     ": expected llama8b, smollm2 or ROWSxCOLUMNS, each up to 1048576, for example 4096x14336");
-  }
-  return {shape};
-}
-
-// Seconds of one product: the median over a while, each with the next of several weights, so that with few tokens the
-// weights come from memory and not from a cache.
-double time_product(const std::vector<Matrix>& weights, const Activations& x, std::vector<float>& y, ThreadPool& pool,
-                    double seconds) {
-  std::vector<double> times;
-  double total = 0;
-  for (size_t i = 0; total < seconds || times.size() < 5; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    multiply(weights[i % weights.size()], x, y.data(), weights[0].rows(), pool);
-    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    total += times.back();
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<int64_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
-}
-
 void run(const Args& args, const Console& console) {
   ThreadPool pool({.threads = args.threads, .pin = args.pin});
-  const int64_t cache = last_level_cache_bytes();
-  // Enough that a pass over all weights leaves the cache, as far as a quarter of the memory goes.
-  const int64_t room =
-      std::min<int64_t>(std::max<int64_t>(int64_t{64} << 20, std::min<int64_t>(2 * cache, int64_t{1} << 30)),
-                        static_cast<int64_t>(available_memory_bytes() / 4));
+  const int64_t room = bytes_beyond_cache();
+  const TuningTable tuning = TuningTable::load();
   const double bandwidth = read_bandwidth(pool, room), peak = int8_peak(pool);
   const bool table = !console.json;
   if (table) {
@@ -91,19 +51,17 @@ void run(const Args& args, const Console& console) {
         "|\n|---|---|--:|--:|--:|--:|--:|--:|\n");
   }
   json results = json::array();
-  for (const Shape& shape : shapes_of(args.shape)) {
+  for (const KernelShape& shape : kernel_shapes(args.shape)) {
     for (const std::string& kind : args.kinds) {
       if (shape.cols % column_multiple(kind) != 0) continue;  // Q4_K at 576 columns
       const Weight weight = random_weight(kind, shape.rows, shape.cols, 1);
-      std::vector<Matrix> weights{Matrix::prepare(weight, pool)};
-      const auto copies = std::clamp<int64_t>(room / static_cast<int64_t>(weights[0].bytes()), 1, 256);
-      while (static_cast<int64_t>(weights.size()) < copies) weights.push_back(Matrix::prepare(weight, pool));
+      const std::vector<Matrix> weights = copies_beyond_cache(weight, &tuning, pool);
       for (int64_t tokens : args.tokens) {
         std::vector<float> x(static_cast<size_t>(tokens * shape.cols)), y(static_cast<size_t>(tokens * shape.rows));
         for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 17) - 8.0f;
         Activations rows(shape.cols, args.f32 ? Precision::f32 : Precision::int8);
         rows.assign(x.data(), tokens, shape.cols, pool);
-        const double time = time_product(weights, rows, y, pool, args.seconds);
+        const double time = time_product(weights, rows, y, args.seconds, pool);
         const auto bytes = static_cast<double>(weights[0].bytes()),
                    products = static_cast<double>(tokens * shape.rows * shape.cols);
         const double roofline = std::max(bytes / bandwidth, products / peak) / time;

@@ -27,5 +27,6 @@ void add_run(CLI::App& app, Console& console);
 void add_bench(CLI::App& app, Console& console);
 void add_bench_kernels(CLI::App& bench, Console& console);  // a subcommand of bench
 void add_serve(CLI::App& app, Console& console);
+void add_tune(CLI::App& app, Console& console);
 
 }  // namespace pare

@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   add_run(app, console);
   add_bench(app, console);
   add_serve(app, console);
+  add_tune(app, console);
   try {
     watch_for_interrupts();
     app.parse(argc, argv);

@@ -22,6 +22,7 @@ RuntimeOptions RuntimeArgs::options() const {
   options.context = context;
   options.cache = cache == "int8" ? CacheType::int8 : CacheType::f16;
   options.precision = precision == "f32" ? Precision::f32 : Precision::int8;
+  options.tuning = TuningTable::load();
   return options;
 }
 

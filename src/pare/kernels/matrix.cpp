@@ -1,22 +1,13 @@
 #include "pare/kernels/matrix.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "pare/base/error.h"
 #include "pare/kernels/aligned_buffer.h"
 #include "pare/kernels/functions.h"
-#include "pare/kernels/panel_pack.h"
+#include "pare/kernels/matrix_impl.h"
 
 namespace pare {
-
-struct Matrix::Impl {
-  int64_t rows = 0, cols = 0;
-  std::string layout;
-  std::optional<PackedPanels> panels;
-  Dense dense;  // of row after row, where there are no panels
-  cpu::DenseType dense_type = cpu::DenseType::f32;
-};
 
 namespace {
 
@@ -50,6 +41,21 @@ std::string panel_layout(const cpu::Panels& panels, int64_t cols) {
   return text + ", groups of " + std::to_string(panels.group_blocks * cpu::kBlockCols);
 }
 
+// What has no layout of its own, as plain rows; `dtype` holds the values exactly.
+Dense spread_out(const Weight& weight, Dtype dtype, ThreadPool& pool) {
+  const int64_t cols = weight.cols(), row_bytes = cols * size_of(dtype);
+  std::vector<std::byte> values(static_cast<size_t>(weight.rows() * row_bytes));
+  pool.run([&](int thread, int threads) {
+    std::vector<float> row(static_cast<size_t>(cols));
+    const auto [first, last] = ThreadPool::share_of(weight.rows(), thread, threads);
+    for (int64_t r = first; r < last; ++r) {
+      weight.unpack_rows(r, 1, row);
+      from_float(dtype, row.data(), row.size(), values.data() + r * row_bytes);
+    }
+  });
+  return {dtype, Bytes(std::move(values))};
+}
+
 Activations reordered(const Activations& x, const std::vector<int32_t>& order, ThreadPool& pool) {
   Activations result(x.cols(), x.precision());
   std::vector<float> values(static_cast<size_t>(x.tokens() * x.cols()));
@@ -63,30 +69,25 @@ Activations reordered(const Activations& x, const std::vector<int32_t>& order, T
 
 }  // namespace
 
-Matrix Matrix::prepare(const Weight& weight, ThreadPool& pool) {
+Matrix Matrix::prepare(const Weight& weight, ThreadPool& pool, const TuningTable* tuning) {
   auto impl = std::make_shared<Impl>();
   impl->rows = weight.rows();
   impl->cols = weight.cols();
-  impl->panels = pack_panels(weight, pool);
-  if (impl->panels) {
-    impl->layout = panel_layout(impl->panels->panels, impl->cols);
+  if (auto panels = pack_panels(weight, pool)) {
+    impl->layout = panel_layout(panels->panels, impl->cols);
+    impl->panels = std::move(panels);
+  } else if (auto sparse = pack_sparse_rows(weight, pool)) {
+    impl->layout = std::string("sparse rows of ") + (sparse->rows.type == cpu::DenseType::bf16 ? "BF16" : "F16");
+    impl->sparse = std::move(sparse);
   } else {
     const auto* dense = std::get_if<Dense>(&weight.base);
-    const auto type = dense != nullptr && !weight.mask ? dense_type(dense->dtype) : std::nullopt;
-    if (type) {
-      impl->dense = *dense;
-      impl->dense_type = *type;
-    } else {
-      std::vector<std::byte> values(static_cast<size_t>(weight.elements()) * sizeof(float));
-      auto* floats = reinterpret_cast<float*>(values.data());
-      pool.for_each(impl->rows, [&](int64_t row) {
-        weight.unpack_rows(row, 1, std::span(floats + row * impl->cols, static_cast<size_t>(impl->cols)));
-      });
-      impl->dense = Dense{Dtype::f32, Bytes(std::move(values))};
-    }
+    const auto type = dense != nullptr ? dense_type(dense->dtype) : std::nullopt;
+    impl->dense = type && !weight.mask ? *dense : spread_out(weight, type ? dense->dtype : Dtype::f32, pool);
+    impl->dense_type = type.value_or(cpu::DenseType::f32);
     impl->layout = "rows of " + std::string(name_of(impl->dense.dtype));
   }
   Matrix matrix;
+  if (tuning != nullptr) matrix.variants_ = tuning->find({impl->layout, impl->rows, impl->cols, pool.threads()});
   matrix.impl_ = std::move(impl);
   return matrix;
 }
@@ -98,7 +99,8 @@ int64_t Matrix::cols() const {
   return impl_->cols;
 }
 uint64_t Matrix::bytes() const {
-  return impl_->panels ? static_cast<uint64_t>(impl_->panels->bytes()) : impl_->dense.data.size();
+  if (impl_->panels) return static_cast<uint64_t>(impl_->panels->bytes());
+  return impl_->sparse ? static_cast<uint64_t>(impl_->sparse->bytes()) : impl_->dense.data.size();
 }
 std::string Matrix::layout() const {
   return impl_->layout;
@@ -124,20 +126,20 @@ void multiply(std::span<const Product> products, const Activations& x, ThreadPoo
   pool.run([&](int thread, int threads) {
     for (size_t i = 0; i < products.size(); ++i) {
       const Matrix::Impl& m = products[i].matrix->impl();
-      float* y = products[i].y;
-      if (!m.panels) {
-        const auto [first, last] = ThreadPool::share_of(m.rows, thread, threads);
-        functions.dense(m.dense_type, m.dense.data.span().data(), m.cols, rows[i], first, last, y + first,
-                        products[i].stride);
-        continue;
-      }
-      const cpu::Panels& panels = m.panels->panels;
-      const auto product = x.precision() == Precision::int8 ? functions.panels_int8 : functions.panels_f32;
-      const auto [first, last] =
-          ThreadPool::share_of((m.rows + cpu::kPanelRows - 1) / cpu::kPanelRows, thread, threads);
-      if (first < last) {
-        product(panels, rows[i], first, last, m.rows, y + first * cpu::kPanelRows, products[i].stride,
-                scratch(cpu::panel_room(panels.blocks)));
+      const cpu::Variant& how = products[i].matrix->variants().of(x.tokens());
+      const int64_t unit = m.panels ? cpu::kPanelRows : 1;
+      const auto [first, last] = ThreadPool::share_of((m.rows + unit - 1) / unit, thread, threads);
+      if (first == last) continue;
+      float* y = products[i].y + first * unit;
+      const int64_t stride = products[i].stride;
+      void* room = scratch(cpu::panel_room(rows[i].blocks));
+      if (m.panels) {
+        const auto product = x.precision() == Precision::int8 ? functions.panels_int8 : functions.panels_f32;
+        product(m.panels->panels, rows[i], how, first, last, m.rows, y, stride, room);
+      } else if (m.sparse) {
+        functions.sparse_rows(m.sparse->rows, rows[i], how, first, last, y, stride, room);
+      } else {
+        functions.dense(m.dense_type, m.dense.data.span().data(), m.cols, rows[i], how, first, last, y, stride);
       }
     }
   });

@@ -21,6 +21,7 @@
 
 #include "pare/kernels/cpu/function_table.h"
 #include "pare/kernels/thread_pool.h"
+#include "pare/kernels/tuning.h"
 #include "pare/weights/weight.h"
 
 namespace pare {
@@ -56,18 +57,22 @@ class Matrix {
   Matrix() = default;
   // Any weight that Weight can hold. `weight` may go away afterwards; of one that is a view of a file and multiplied in
   // place, the owner is kept.
-  static Matrix prepare(const Weight& weight, ThreadPool& pool);
+  // `tuning`: how its products go, where that was measured for this number of threads; never what they give.
+  static Matrix prepare(const Weight& weight, ThreadPool& pool, const TuningTable* tuning = nullptr);
 
   int64_t rows() const;
   int64_t cols() const;
   uint64_t bytes() const;      // read for one product with one token
   std::string layout() const;  // "panels of 4-bit codes, groups of 32", "rows of F16"
+  const Variants& variants() const { return variants_; }
+  void set_variants(const Variants& variants) { variants_ = variants; }
 
   struct Impl;
   const Impl& impl() const { return *impl_; }
 
  private:
   std::shared_ptr<const Impl> impl_;
+  Variants variants_;
 };
 
 // y [x.tokens(), rows], rows of y `stride` apart. Dense weights take x in f32 whatever its precision.

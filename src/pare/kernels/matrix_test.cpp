@@ -13,6 +13,7 @@
 #include "pare/kernels/functions.h"
 #include "pare/kernels/guarded_memory.h"
 #include "pare/kernels/panel_pack.h"
+#include "pare/kernels/sparse_rows.h"
 #include "pare/kernels/test_weights.h"
 
 namespace pare {
@@ -42,14 +43,26 @@ struct Subject {
       : weight(random_weight(kind, rows, cols, static_cast<uint64_t>(rows * 1000 + cols))), values(weight.unpack()) {
     ThreadPool one({.threads = 1});
     packed = pack_panels(weight, one);
-    if (!packed && !std::holds_alternative<Dense>(weight.base)) {
+    sparse = pack_sparse_rows(weight, one);
+    if (!packed && !sparse && (weight.mask || !std::holds_alternative<Dense>(weight.base))) {
       weight = dense_weight({rows, cols}, Dtype::f32, values);  // as Matrix::prepare does
     }
   }
   Weight weight;
   std::vector<float> values;
   std::optional<PackedPanels> packed;
+  std::optional<PackedSparseRows> sparse;
 };
+
+// Another way to go for every case, so that all of them are met.
+cpu::Variant any_variant(const Case& c) {
+  const CounterRandom random(static_cast<uint64_t>(c.rows * 7919 + c.cols * 31 + c.tokens), c.kind);
+  const auto pick = [&](uint64_t which, std::initializer_list<int64_t> of) {
+    return *(of.begin() + random.bits(which) % of.size());
+  };
+  return {static_cast<int32_t>(pick(0, {0, 512, 4096})), static_cast<int32_t>(pick(1, {1, 2})), pick(2, {0, 1}) == 1,
+          static_cast<int32_t>(pick(3, {1, 4, 8})), pick(4, {1, 1 << 12, 1 << 20})};
+}
 
 // Nothing, or what is wrong: y of the kernel against sums in double of Weight::unpack().
 std::string check(const Case& c, const Subject& subject) {
@@ -72,6 +85,7 @@ std::string check(const Case& c, const Subject& subject) {
   const cpu::FunctionTable& functions = functions_of(c.isa);
   const auto count = static_cast<size_t>(c.rows * c.tokens);
   Guarded values(padded * 4), codes(padded), facts(blocks * sizeof(cpu::BlockFacts)), out(count * 4);
+  const cpu::Variant how = any_variant(c);
   float* y = out.as<float>();
   std::fill_n(y, count, std::numeric_limits<float>::quiet_NaN());
   cpu::Rows rows{c.tokens, made.blocks, guard(values, made.values, padded), nullptr, nullptr};
@@ -102,15 +116,25 @@ std::string check(const Case& c, const Subject& subject) {
     panels.scales = guard(g2, panels.scales, scale_bytes);
     panels.zeros = guard(g3, panels.zeros, zero_bytes);
     AlignedBuffer room(cpu::panel_room(panels.blocks));
-    (c.precision == Precision::int8 ? functions.panels_int8 : functions.panels_f32)(panels, rows, 0, panel_count,
+    (c.precision == Precision::int8 ? functions.panels_int8 : functions.panels_f32)(panels, rows, how, 0, panel_count,
                                                                                     c.rows, y, c.rows, room.data());
+  } else if (subject.sparse) {
+    cpu::SparseRows sparse = subject.sparse->rows;
+    const auto mask_bytes = static_cast<size_t>(c.rows * sparse.masks_per_row * 2),
+               kept_bytes = static_cast<size_t>(subject.sparse->kept.size());
+    Guarded masks(mask_bytes), kept(kept_bytes);
+    sparse.masks = guard(masks, sparse.masks, mask_bytes / 2);
+    sparse.kept = guard(kept, sparse.kept, kept_bytes);
+    AlignedBuffer room(cpu::panel_room(rows.blocks));
+    functions.sparse_rows(sparse, rows, how, 0, c.rows, y, c.rows, room.data());
   } else {
     const auto& dense = std::get<Dense>(subject.weight.base);
     const auto type = dense.dtype == Dtype::f16    ? cpu::DenseType::f16
                       : dense.dtype == Dtype::bf16 ? cpu::DenseType::bf16
                                                    : cpu::DenseType::f32;
     Guarded w(dense.data.size());
-    functions.dense(type, guard(w, dense.data.span().data(), dense.data.size()), c.cols, rows, 0, c.rows, y, c.rows);
+    functions.dense(type, guard(w, dense.data.span().data(), dense.data.size()), c.cols, rows, how, 0, c.rows, y,
+                    c.rows);
   }
   for (int64_t t = 0; t < c.tokens; ++t) {
     for (int64_t r = 0; r < c.rows; ++r) {

@@ -10,6 +10,9 @@
 
 namespace pare {
 
+// Sparse forms are taken when they have at most this share of the dense ones' bytes: see docs/results.md.
+constexpr double kLargestSparseShare = 0.85;
+
 // Where a row's parts go. Codes a byte each, in panel order, those beyond the last column 0.
 struct PanelRow {
   const cpu::Panels& form;

@@ -15,9 +15,6 @@
 namespace pare {
 namespace {
 
-// Sparse panels are taken when they have at most this share of the dense ones' bytes: see docs/results.md.
-constexpr double kLargestShare = 0.85;
-
 class GroupedIntsSource : public PanelSource {
  public:
   explicit GroupedIntsSource(const Weight& weight) : weight_(weight), ints_(std::get<GroupedInts>(weight.base)) {}
@@ -96,7 +93,7 @@ class GroupedIntsSource : public PanelSource {
     const int64_t total = form_of(weight_).kept;
     const int stored = ints_.bits <= 4 ? 4 : 8;
     return static_cast<double>(weight_.elements() + stored * total) <
-           kLargestShare * static_cast<double>(ints_.bits * weight_.elements());
+           kLargestSparseShare * static_cast<double>(ints_.bits * weight_.elements());
   }
 
   bool is_kept(int64_t row, int64_t column) const {

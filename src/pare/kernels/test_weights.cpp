@@ -18,14 +18,37 @@ std::vector<std::string> words_of(const std::string& kind) {
   std::vector<std::string> words;
   std::istringstream stream(kind);
   for (std::string word; std::getline(stream, word, '-');) words.push_back(word);
+  if (words.empty()) words.emplace_back();
   return words;
+}
+
+// "mask": a half is kept, anywhere; "2of4": two of every four neighbours (of the last, what there are).
+std::optional<Mask> random_mask(const std::vector<std::string>& words, int64_t rows, int64_t cols,
+                                const CounterRandom& random) {
+  const std::string& word = words.back();
+  if (word != "mask" && word != "2of4") return {};
+  Mask mask;
+  mask.bits.assign(static_cast<size_t>(rows * packed_bytes(cols, 1)), 0);
+  uint64_t counter = uint64_t{1} << 41;
+  for (int64_t r = 0; r < rows; ++r) {
+    uint8_t* bits = mask.bits.data() + r * packed_bytes(cols, 1);
+    for (int64_t c = 0; c < cols; ++c) {
+      if (word == "mask") {
+        bits[c / 8] |= static_cast<uint8_t>((random.bits(counter++) & 1) << (c % 8));
+      } else if (c % 4 == 0) {
+        constexpr uint8_t pairs[] = {3, 5, 6, 9, 10, 12};
+        bits[c / 8] |= static_cast<uint8_t>(pairs[random.bits(counter++) % 6] << (c % 8));
+      }
+    }
+  }
+  return mask;
 }
 
 Weight random_ints(const std::vector<std::string>& words, int64_t rows, int64_t cols, const CounterRandom& random) {
   GroupedInts ints;
   ints.ternary = words[0] == "ternary";
   ints.bits = ints.ternary ? 2 : words[0].back() - '0';
-  bool zeros = false, index = false, mask = false;
+  bool zeros = false, index = false;
   for (size_t i = 1; i < words.size(); ++i) {
     if (words[i][0] == 'g') ints.group = std::stoll(words[i].substr(1));
     if (words[i] == "row") ints.group = cols;
@@ -33,7 +56,6 @@ Weight random_ints(const std::vector<std::string>& words, int64_t rows, int64_t 
     if (words[i] == "f32") ints.scale_dtype = Dtype::f32;
     zeros |= words[i] == "zeros";
     index |= words[i] == "index";
-    mask |= words[i] == "mask";
   }
   ints.symmetric = !zeros;
   const int64_t groups = groups_in(cols, ints.group), row_bytes = packed_bytes(cols, ints.bits);
@@ -60,19 +82,7 @@ Weight random_ints(const std::vector<std::string>& words, int64_t rows, int64_t 
     for (size_t c = ints.group_index.size(); c > 1; --c)
       std::swap(ints.group_index[c - 1], ints.group_index[random.bits(counter++) % c]);
   }
-  Weight weight{{rows, cols}, std::move(ints), {}};
-  if (mask) {
-    Mask kept;
-    kept.bits.assign(static_cast<size_t>(rows * packed_bytes(cols, 1)), 0);
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < cols; ++c) {
-        const uint64_t bit = random.bits(counter++) & 1;
-        kept.bits[static_cast<size_t>(r * packed_bytes(cols, 1) + c / 8)] |= static_cast<uint8_t>(bit << (c % 8));
-      }
-    }
-    weight.mask = std::move(kept);
-  }
-  return weight;
+  return {{rows, cols}, std::move(ints), random_mask(words, rows, cols, random)};
 }
 
 // Any bytes are codes; only the f16 scales must be finite, and of a size that sums do not drown in.
@@ -108,16 +118,47 @@ Weight random_blocks(const GgmlType& type, int64_t rows, int64_t cols, const Cou
   return {{rows, cols}, GgufBlocks{&type, Bytes(std::move(data))}, {}};
 }
 
+// Of names that users type, too.
+void check_kind(const std::string& kind, const std::vector<std::string>& words) {
+  const bool dense = words[0] == "F16" || words[0] == "BF16" || words[0] == "F32";
+  bool good = dense || words[0] == "ternary" ||
+              (words[0].size() == 4 && words[0].starts_with("int") && words[0][3] >= '2' && words[0][3] <= '8') ||
+              (words.size() == 1 && ggml_type_named(kind) != nullptr);
+  for (size_t i = 1; i < words.size() && good; ++i) {
+    const std::string& word = words[i];
+    const bool mask = word == "mask" || word == "2of4";
+    if (mask) {
+      good = i + 1 == words.size();
+    } else {
+      const std::string digits = word.empty() ? "" : word.substr(1);
+      const bool group = word.starts_with('g') && !digits.empty() && digits.size() < 7 && digits[0] != '0' &&
+                         digits.find_first_not_of("0123456789") == std::string::npos;
+      good =
+          !dense && (group || word == "row" || word == "bf16" || word == "f32" || word == "zeros" || word == "index");
+    }
+  }
+  if (!good) {
+    throw UsageError(
+        "'" + kind +
+        "' is no kind of weight: expected a GGUF type (Q4_K), F16, BF16 or F32, or int2 to int8 or ternary, "
+        "with -g64 or -row, -zeros, -bf16 or -f32 and, last, -mask or -2of4 (int4-g64-zeros, F16-mask)");
+  }
+}
+
 }  // namespace
 
 Weight random_weight(const std::string& kind, int64_t rows, int64_t cols, uint64_t seed) {
   const CounterRandom random(seed, kind);
   const std::vector<std::string> words = words_of(kind);
+  check_kind(kind, words);
   if (words[0].starts_with("int") || words[0] == "ternary") return random_ints(words, rows, cols, random);
-  if (kind == "F16" || kind == "BF16" || kind == "F32") {
+  if (words[0] == "F16" || words[0] == "BF16" || words[0] == "F32") {
     std::vector<float> values(static_cast<size_t>(rows * cols));
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(random.uniform(i)) - 0.5f;
-    return dense_weight({rows, cols}, kind == "F16" ? Dtype::f16 : kind == "BF16" ? Dtype::bf16 : Dtype::f32, values);
+    const Dtype dtype = words[0] == "F16" ? Dtype::f16 : words[0] == "BF16" ? Dtype::bf16 : Dtype::f32;
+    Weight weight = dense_weight({rows, cols}, dtype, values);
+    weight.mask = random_mask(words, rows, cols, random);
+    return weight;
   }
   const GgmlType* type = ggml_type_named(kind);
   PARE_ASSERT(type != nullptr);
@@ -138,6 +179,7 @@ const std::vector<std::string>& weight_kinds() {
                                               "int4-g64-mask",
                                               "int8-g64-mask",
                                               "int3-mask",
+                                              "int4-g64-2of4",
                                               "int4-g64-zeros-mask",
                                               "int5-g64",
                                               "int5-g32-zeros-f32",
@@ -163,7 +205,10 @@ const std::vector<std::string>& weight_kinds() {
                                               "IQ4_XS",
                                               "F16",
                                               "BF16",
-                                              "F32"};
+                                              "F32",
+                                              "F16-mask",
+                                              "BF16-2of4",
+                                              "F32-mask"};
   return kinds;
 }
 

@@ -25,6 +25,7 @@ struct RuntimeOptions {
   CacheType cache = CacheType::f16;
   Precision precision = Precision::int8;
   int64_t batch = 512;  // tokens that go through together at most; more are taken in turns
+  TuningTable tuning;   // what `pare tune` found; speed only
 };
 
 // Keys and values of one sequence's tokens. Memory is taken as it fills.

@@ -22,7 +22,7 @@ class Loader {
   }
 
   Matrix matrix(const std::string& name) {
-    const Matrix result = Matrix::prepare(files_.read(name), m_.pool);
+    const Matrix result = Matrix::prepare(files_.read(name), m_.pool, &m_.options.tuning);
     files_.release(name);  // repacked: the file's own pages are not read again
     m_.weight_bytes += result.bytes();
     m_.token_bytes += result.bytes();

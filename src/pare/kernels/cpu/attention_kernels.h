@@ -7,6 +7,7 @@
 // positions whatever other rows there are: a row has the same bits in a long prompt and alone.
 #pragma once
 
+#include "pare/kernels/cpu/sparse_rows_kernels.h"
 #include "pare/kernels/cpu/vector_kernels.h"
 
 namespace pare::cpu {
@@ -281,7 +282,7 @@ void remember(const KeyValues& c, int64_t position, const float* key, const floa
 
 template <class I>
 constexpr FunctionTable table_of(const char* name) {
-  return {name,     quantize<I>, panels_int8<I>, panels_f32<I>, dense<I>, rms_norm<I>,
+  return {name,     quantize<I>, panels_int8<I>, panels_f32<I>, dense<I>, sparse_rows<I>, rms_norm<I>,
           gated<I>, rotate<I>,   remember<I>,    attend<I>,     read<I>,  dots<I>};
 }
 

@@ -48,6 +48,14 @@ struct Avx512 {
     const __m512i nibbles = _mm512_ternarylogic_epi32(pairs, _mm512_slli_epi16(pairs, 4), _mm512_set1_epi8(15), 0xa8);
     return _mm512_mask_expand_epi8(fill, mask, nibbles);
   }
+  // Kept halves, f16 or bf16, to their lanes, zeros elsewhere. Reads 32 bytes whatever the mask.
+  template <bool bf16>
+  static PARE_KERNEL Floats expand_floats(unsigned mask, const uint8_t* kept) {
+    const __m256i halves = _mm256_maskz_expand_epi16(static_cast<__mmask16>(mask),
+                                                     _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kept)));
+    if constexpr (bf16) return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    return _mm512_cvtph_ps(halves);
+  }
   template <bool wide>
   static PARE_KERNEL Ints dot(Ints sum, Bytes u, const int8_t* x4) {
     int32_t four;

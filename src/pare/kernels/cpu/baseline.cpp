@@ -72,6 +72,16 @@ struct Baseline {
     spread_nibbles(kept, __builtin_popcountll(mask), codes);
     return expand(fill, mask, codes);
   }
+  // Kept halves, f16 or bf16, to their lanes, zeros elsewhere.
+  template <bool bf16>
+  static PARE_KERNEL Floats expand_floats(unsigned mask, const uint8_t* kept) {
+    return floats([&](int i) {
+      if (((mask >> i) & 1) == 0) return 0.0f;
+      const auto half = item<uint16_t>(kept, 0);
+      kept += 2;
+      return bf16 ? of_bits(static_cast<uint32_t>(half) << 16) : of_f16(half);
+    });
+  }
   template <bool wide>
   static PARE_KERNEL Ints dot(const Ints& sum, const Bytes& u, const int8_t* x4) {
     Ints result;

@@ -53,54 +53,64 @@ PARE_KERNEL void dense_tile(const uint8_t* w, int64_t cols, const Rows& x, int64
   }
 }
 
-template <class I, DenseType type>
-void dense_of(const void* w, int64_t cols, const Rows& x, int64_t first, int64_t last, float* y, int64_t stride) {
-  constexpr int64_t size = type == DenseType::f32 ? 4 : 2;
-  constexpr int64_t wide_rows = 8, tile_rows = 4, tile_tokens = I::dense_tile;
-  const auto row_at = [&](int64_t row) { return static_cast<const uint8_t*>(w) + row * cols * size; };
-  int64_t r = first;
-  // Of many tokens a span goes by whose values stay in the second-level cache while all rows pass.
-  const int64_t fit = (int64_t{1} << 20) / (x.blocks * kBlockCols * 4) / tile_tokens * tile_tokens;
-  const int64_t span = fit < tile_tokens ? tile_tokens : fit;
-  if (x.tokens > span) {
-    for (int64_t t = 0; t < x.tokens; t += span) {
-      const Rows part{x.tokens - t < span ? x.tokens - t : span, x.blocks, x.values + t * x.blocks * kBlockCols,
-                      nullptr, nullptr};
-      dense_of<I, type>(w, cols, part, first, last, y + t * stride, stride);
-    }
-    return;
+// `row_count` rows times all tokens, tile by tile.
+template <class I, DenseType type, int row_count>
+PARE_KERNEL void dense_rows(const uint8_t* w, int64_t cols, const Rows& x, float* y, int64_t stride) {
+  int64_t t = 0;
+  for (; t + I::dense_tile <= x.tokens; t += I::dense_tile) {
+    dense_tile<I, type, row_count, I::dense_tile>(w, cols, x, t, y, stride);
   }
-  if (x.tokens < tile_tokens) {
-    for (; r + wide_rows <= last; r += wide_rows) {
-      for (int64_t t = 0; t < x.tokens; ++t) {
-        dense_tile<I, type, wide_rows, 1>(row_at(r), cols, x, t, y + (r - first), stride);
-      }
-    }
-  }
-  for (; r + tile_rows <= last; r += tile_rows) {
-    int64_t t = 0;
-    for (; t + tile_tokens <= x.tokens; t += tile_tokens) {
-      dense_tile<I, type, tile_rows, tile_tokens>(row_at(r), cols, x, t, y + (r - first), stride);
-    }
-    for (; t < x.tokens; ++t) dense_tile<I, type, tile_rows, 1>(row_at(r), cols, x, t, y + (r - first), stride);
-  }
-  for (; r < last; ++r) {
-    for (int64_t t = 0; t < x.tokens; ++t) {
-      dense_tile<I, type, 1, 1>(row_at(r), cols, x, t, y + (r - first), stride);
-    }
+  for (; t < x.tokens; ++t) dense_tile<I, type, row_count, 1>(w, cols, x, t, y, stride);
+}
+
+// Calls each(rows of x, where their y begins): of many tokens a span at a time, whose values stay in a cache.
+template <class I, class Each>
+PARE_KERNEL void in_spans(const Rows& x, const Variant& how, float* y, int64_t stride, const Each& each) {
+  const int64_t padded = x.blocks * kBlockCols;
+  const int64_t fit = how.span_bytes / (padded * 4) / I::dense_tile * I::dense_tile;
+  const int64_t span = fit < I::dense_tile ? I::dense_tile : fit;
+  for (int64_t t = 0; t < x.tokens; t += span) {
+    const int64_t count = x.tokens - t < span ? x.tokens - t : span;
+    each(Rows{count, x.blocks, x.values + t * padded, nullptr, nullptr}, y + t * stride);
   }
 }
 
+constexpr int64_t kDenseRows = 4, kWideRows = 8;  // at once, with tiles of tokens and with few tokens
+
+template <class I, DenseType type>
+void dense_of(const void* w, int64_t cols, const Rows& tokens, const Variant& how, int64_t first, int64_t last,
+              float* y, int64_t stride) {
+  constexpr int64_t size = type == DenseType::f32 ? 4 : 2;
+  const auto row_at = [&](int64_t row) { return static_cast<const uint8_t*>(w) + row * cols * size; };
+  in_spans<I>(tokens, how, y, stride, [&](const Rows& x, float* out) {
+    int64_t r = first;
+    if (x.tokens < I::dense_tile) {
+      for (; r + kWideRows <= last; r += kWideRows) {
+        for (int64_t t = 0; t < x.tokens; ++t) {
+          dense_tile<I, type, kWideRows, 1>(row_at(r), cols, x, t, out + (r - first), stride);
+        }
+      }
+    }
+    for (; r + kDenseRows <= last; r += kDenseRows) {
+      dense_rows<I, type, kDenseRows>(row_at(r), cols, x, out + (r - first), stride);
+    }
+    for (; r < last; ++r) {
+      for (int64_t t = 0; t < x.tokens; ++t)
+        dense_tile<I, type, 1, 1>(row_at(r), cols, x, t, out + (r - first), stride);
+    }
+  });
+}
+
 template <class I>
-void dense(DenseType type, const void* w, int64_t cols, const Rows& x, int64_t first, int64_t last, float* y,
-           int64_t stride) {
+void dense(DenseType type, const void* w, int64_t cols, const Rows& x, const Variant& how, int64_t first, int64_t last,
+           float* y, int64_t stride) {
   switch (type) {
     case DenseType::f16:
-      return dense_of<I, DenseType::f16>(w, cols, x, first, last, y, stride);
+      return dense_of<I, DenseType::f16>(w, cols, x, how, first, last, y, stride);
     case DenseType::bf16:
-      return dense_of<I, DenseType::bf16>(w, cols, x, first, last, y, stride);
+      return dense_of<I, DenseType::bf16>(w, cols, x, how, first, last, y, stride);
     case DenseType::f32:
-      return dense_of<I, DenseType::f32>(w, cols, x, first, last, y, stride);
+      return dense_of<I, DenseType::f32>(w, cols, x, how, first, last, y, stride);
   }
 }
 

@@ -143,9 +143,30 @@ constexpr int64_t tile_width(int64_t tokens, int64_t first) {  // of the tile th
   return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
+// ---- How a product goes ---------------------------------------------------------------------------------------------
+
+// Every choice gives the same bits; which is fastest depends on the CPU and the shape (kernels/tuning.h).
+struct Variant {
+  int32_t fetch_ahead = 4096;    // codes are asked for this many bytes before their use; 0: only by the CPU itself
+  int32_t panels = 1;            // of one token: panels side by side, 1 or 2
+  bool in_registers = true;      // of 2 and 4 tokens: codes go from registers into products, not by way of memory
+  int32_t tile = kTile;          // of more tokens: how many at a time, at most (the instruction set may say fewer)
+  int64_t span_bytes = 1 << 20;  // of many tokens: whose codes (or values) stay in a cache while the weights pass
+  bool operator==(const Variant&) const = default;
+};
+
 // ---- Dense rows -----------------------------------------------------------------------------------------------------
 
 enum class DenseType : uint8_t { f16, bf16, f32 };
+
+// Rows of f16 or bf16, most of which are zero: bit i of masks[r][b] says that column 16 b + i is kept.
+struct SparseRows {
+  DenseType type = DenseType::f16;
+  int64_t masks_per_row = 0;           // ceil(cols / 16)
+  const uint16_t* masks = nullptr;     // [rows][masks_per_row]
+  const uint8_t* kept = nullptr;       // values, row after row, 32 readable bytes after the last
+  const int64_t* row_start = nullptr;  // [rows + 1], in values
+};
 
 // ---- Attention ------------------------------------------------------------------------------------------------------
 
@@ -192,14 +213,17 @@ struct FunctionTable {
 
   // y[token * stride + 16 (panel - first) ...] for panels first .. last - 1, 16 values each; `room` as panel_room()
   // says, 64-byte aligned. Only `rows` of the last panel's values are written when it is the matrix' last.
-  void (*panels_int8)(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y,
-                      int64_t stride, void* room);
-  void (*panels_f32)(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y,
-                     int64_t stride, void* room);
+  void (*panels_int8)(const Panels& w, const Rows& x, const Variant& how, int64_t first, int64_t last, int64_t rows,
+                      float* y, int64_t stride, void* room);
+  void (*panels_f32)(const Panels& w, const Rows& x, const Variant& how, int64_t first, int64_t last, int64_t rows,
+                     float* y, int64_t stride, void* room);
 
   // y[token * stride + r - first] = w[r] . x[token] for rows first .. last - 1 of w [rows, cols], any alignment.
-  void (*dense)(DenseType type, const void* w, int64_t cols, const Rows& x, int64_t first, int64_t last, float* y,
-                int64_t stride);
+  void (*dense)(DenseType type, const void* w, int64_t cols, const Rows& x, const Variant& how, int64_t first,
+                int64_t last, float* y, int64_t stride);
+  // The same bits as `dense` of the rows with their zeros, where x is finite.
+  void (*sparse_rows)(const SparseRows& w, const Rows& x, const Variant& how, int64_t first, int64_t last, float* y,
+                      int64_t stride, void* room);
 
   // y = x / sqrt(mean(x^2) + eps) * weight
   void (*rms_norm)(const float* x, const float* weight, int64_t n, float eps, float* y);

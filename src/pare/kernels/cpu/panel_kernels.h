@@ -9,8 +9,8 @@
 //   f32    y += sum (s (q - z) + o) x                               four sums, column % 4, added at the end
 //
 // One token: codes are unpacked in registers on their way into the products. Several: the panel is unpacked once into
-// `room`, and tiles of tokens are multiplied with it. Operations on a row and token are the same in both, so a token
-// has the same bits alone and among others.
+// `room`, and tiles of tokens are multiplied with it; two and four may go either way (Variant). Operations on a row and
+// token are the same in all of them, so a token has the same bits alone and among others.
 #pragma once
 
 #include "pare/kernels/cpu/function_table.h"
@@ -20,9 +20,8 @@ namespace {
 
 #define PARE_KERNEL inline __attribute__((always_inline))
 
-// Memory is asked for this many bytes before its codes are needed. Without it, what is computed and what is read took
-// turns: a product with one token took the time of both added up.
-constexpr int64_t kFetchAhead = 4096;
+// Memory is asked for well before its codes are needed (Variant::fetch_ahead). Without it, what is computed and what is
+// read took turns: a product with one token took the time of both added up.
 PARE_KERNEL void fetch(const uint8_t* p) {
   __builtin_prefetch(p, 0, 3);
 }
@@ -102,8 +101,8 @@ struct Unpack {
 template <class I, Codes kind>
 class BlockReader {
  public:
-  BlockReader(const Panels& w, int64_t panel)
-      : src_(w.codes + panel * panel_code_bytes(w)), table_(I::load_table(w.table)) {
+  BlockReader(const Panels& w, int64_t panel, int64_t ahead)
+      : src_(w.codes + panel * panel_code_bytes(w)), ahead_(ahead), table_(I::load_table(w.table)) {
     if constexpr (is_sparse(kind)) {
       kept_ = w.kept + w.kept_start[panel];
       zero_ = I::splat_byte(static_cast<uint8_t>(w.zero));
@@ -111,9 +110,9 @@ class BlockReader {
   }
   template <class Each>
   PARE_KERNEL void next(const Each& each) {
-    for (int line = 0; line < stored_bits(kind); ++line) fetch(src_ + kFetchAhead + 64 * line);
+    for (int line = 0; line < stored_bits(kind); ++line) fetch(src_ + ahead_ + 64 * line);
     if constexpr (is_sparse(kind)) {
-      for (int line = 0; line < (kind == Codes::sparse8 ? 4 : 2); ++line) fetch(kept_ + kFetchAhead + 64 * line);
+      for (int line = 0; line < (kind == Codes::sparse8 ? 4 : 2); ++line) fetch(kept_ + ahead_ + 64 * line);
 #pragma GCC unroll 8
       for (int s = 0; s < 8; ++s) {
         uint64_t mask;
@@ -131,6 +130,7 @@ class BlockReader {
  private:
   const uint8_t* src_;
   const uint8_t* kept_ = nullptr;
+  int64_t ahead_;
   typename I::Bytes table_, zero_ = table_;
 };
 
@@ -219,29 +219,44 @@ PARE_KERNEL typename I::Floats scaled(typename I::Floats y, typename I::Ints fir
   return y;
 }
 
-template <class I, Codes kind, bool offsets, bool halves>
-PARE_KERNEL typename I::Floats one_token(const Panels& w, int64_t panel, const PanelScales& scales, const Rows& x) {
-  BlockReader<I, kind> blocks(w, panel);
-  const int8_t* qx = x.codes;
+// The `count` tokens of the tile that begins with token `tile`, with one panel or two neighbours, codes unpacked in
+// registers. Two panels read x once for both; more tokens unpack codes once for all.
+template <class I, Codes kind, bool offsets, bool halves, int panels, int count>
+PARE_KERNEL void from_registers(const Panels& w, int64_t panel, const PanelScales* scales, const Rows& x, int64_t tile,
+                                int64_t ahead, typename I::Floats (&y)[panels][count]) {
+  using Ints = typename I::Ints;
+  BlockReader<I, kind> blocks[] = {{w, panel, ahead}, {w, panel + panels - 1, ahead}};
+  const int8_t* qx = x.codes + tile * x.blocks * kBlockCols;
+  const BlockFacts* facts = x.facts + tile * x.blocks;
   const typename I::Floats zero = I::splat_float(static_cast<float>(w.zero));
-  typename I::Floats y = I::splat_float(0);
+  for (auto& of_panel : y) {
+    for (auto& sum : of_panel) sum = I::splat_float(0);
+  }
   int64_t b = 0;
   for (int64_t g = 0; b < w.blocks; ++g) {
-    const int64_t end = b + scales.group_blocks < w.blocks ? b + scales.group_blocks : w.blocks;
-    for (; b < end; ++b, qx += kBlockCols) {
-      typename I::Ints first = I::splat_int(0), second = first;
-      blocks.next([&](int step, typename I::Bytes u) {
-        if (halves && step >= 4) {
-          second = I::template dot<is_wide(kind)>(second, u, qx + 4 * step);
-        } else {
-          first = I::template dot<is_wide(kind)>(first, u, qx + 4 * step);
-        }
-      });
+    const int64_t end = b + scales->group_blocks < w.blocks ? b + scales->group_blocks : w.blocks;
+    for (; b < end; ++b, qx += count * kBlockCols, facts += count) {
       const int64_t entry = 16 * (halves ? 2 * b : g);
-      y = scaled<I, offsets, halves>(y, first, second, zero, scales.s + entry, scales.o + entry, x.facts[b]);
+#pragma GCC unroll 2
+      for (int p = 0; p < panels; ++p) {
+        Ints first[count], second[count];
+#pragma GCC unroll 4
+        for (int t = 0; t < count; ++t) first[t] = second[t] = I::splat_int(0);
+        blocks[p].next([&](int step, typename I::Bytes u) {
+#pragma GCC unroll 4
+          for (int t = 0; t < count; ++t) {
+            Ints& sum = halves && step >= 4 ? second[t] : first[t];
+            sum = I::template dot<is_wide(kind)>(sum, u, qx + kBlockCols * t + 4 * step);
+          }
+        });
+#pragma GCC unroll 4
+        for (int t = 0; t < count; ++t) {
+          y[p][t] = scaled<I, offsets, halves>(y[p][t], first[t], second[t], zero, scales[p].s + entry,
+                                               scales[p].o + entry, facts[t]);
+        }
+      }
     }
   }
-  return y;
 }
 
 // `count` tokens from the `from`-th on of the tile of `width` that begins with token `tile`, with an unpacked panel.
@@ -284,15 +299,19 @@ PARE_KERNEL void token_tile(const Panels& w, const uint8_t* unpacked, const Pane
 // All tokens from `begin` to `end` with one unpacked panel. Not for each kind of codes: what is unpacked is alike.
 template <class I, bool wide, bool offsets, bool halves>
 void all_tiles(const Panels& w, const uint8_t* unpacked, const PanelScales& scales, const Rows& x, int64_t begin,
-               int64_t end, float* out, int64_t stride, int lanes) {
+               int64_t end, int32_t most, float* out, int64_t stride, int lanes) {
   const auto part = [&]<int count, int width>(int64_t tile, int64_t from) {
     typename I::Floats sums[count];
     token_tile<I, count, width, wide, offsets, halves>(w, unpacked, scales, x, tile, from, sums);
     for (int t = 0; t < count; ++t) I::store_lanes(out + (tile + from + t) * stride, sums[t], lanes);
   };
   const auto tile = [&]<int width>(int64_t at) {
-    constexpr int count = width < I::tile ? width : I::tile;
-    for (int64_t from = 0; from < width; from += count) part.template operator()<count, width>(at, from);
+    constexpr int count = width < I::tile ? width : I::tile, half = count > 1 ? count / 2 : 1;
+    if (most >= count) {
+      for (int64_t from = 0; from < width; from += count) part.template operator()<count, width>(at, from);
+    } else {
+      for (int64_t from = 0; from < width; from += half) part.template operator()<half, width>(at, from);
+    }
   };
   for (int64_t at = begin; at < end; at += tile_width(x.tokens, at)) {
     switch (tile_width(x.tokens, at)) {
@@ -312,37 +331,60 @@ void all_tiles(const Panels& w, const uint8_t* unpacked, const PanelScales& scal
 }
 
 template <class I, Codes kind>
-void unpack_panel(const Panels& w, int64_t panel, uint8_t* unpacked) {
-  BlockReader<I, kind> blocks(w, panel);
+void unpack_panel(const Panels& w, int64_t panel, int64_t ahead, uint8_t* unpacked) {
+  BlockReader<I, kind> blocks(w, panel, ahead);
   for (int64_t b = 0; b < w.blocks; ++b) {
     blocks.next([&](int step, typename I::Bytes u) { I::store(unpacked + kStepBytes * (8 * b + step), u); });
   }
 }
 
 template <class I, Codes kind, bool offsets, bool halves>
-void panels_int8_as(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
-                    void* room) {
+void panels_int8_as(const Panels& w, const Rows& x, const Variant& how, int64_t first, int64_t last, int64_t rows,
+                    float* y, int64_t stride, void* room) {
   auto* vectors = static_cast<float*>(room);
-  const int64_t entries = 2 * w.blocks;
-  const PanelScales scales{vectors, vectors + 16 * entries, vectors + 32 * entries,
-                           is_super(w.scales_kind) ? 1 : w.group_blocks};
+  const int64_t entries = 2 * w.blocks, group_blocks = is_super(w.scales_kind) ? 1 : w.group_blocks;
+  const auto scales_at = [&](float* at) { return PanelScales{at, at + 16 * entries, at + 32 * entries, group_blocks}; };
+  // What is unpacked lies after the scales; a second panel's scales lie where nothing is unpacked.
+  const PanelScales scales[] = {scales_at(vectors), scales_at(vectors + 48 * entries)};
   auto* unpacked = reinterpret_cast<uint8_t*>(vectors + 48 * entries);
-  // Tokens go in spans whose codes stay in the second-level cache while panel after panel passes by.
-  const int64_t fit = (int64_t{1} << 20) / (w.blocks * kBlockCols) / kTile * kTile;
+  const auto lanes_of = [&](int64_t panel) {
+    const int64_t left = rows - kPanelRows * panel;
+    return static_cast<int>(left < kPanelRows ? left : kPanelRows);
+  };
+  const auto one_tile = [&]<int panels, int count>(int64_t p, int64_t token) {
+    typename I::Floats sums[panels][count];
+    from_registers<I, kind, offsets, halves, panels, count>(w, p, scales, x, token, how.fetch_ahead, sums);
+    for (int i = 0; i < panels; ++i) {
+      for (int t = 0; t < count; ++t) {
+        I::store_lanes(y + (token + t) * stride + kPanelRows * (p + i - first), sums[i][t], lanes_of(p + i));
+      }
+    }
+  };
+  // Tokens go in spans whose codes stay in a cache while panel after panel passes by.
+  const int64_t fit = how.span_bytes / (w.blocks * kBlockCols) / kTile * kTile;
   const int64_t span = fit < kTile ? kTile : fit;
   for (int64_t begin = 0; begin < x.tokens; begin += span) {
     const int64_t end = begin + span < x.tokens ? begin + span : x.tokens;
-    for (int64_t p = first; p < last; ++p) {
-      float* out = y + kPanelRows * (p - first);
-      const int64_t left = rows - kPanelRows * p;
-      const int lanes = static_cast<int>(left < kPanelRows ? left : kPanelRows);
-      expand_scales<I>(w, p, scales, true);
+    int64_t p = first;
+    if (x.tokens == 1 && how.panels == 2) {
+      for (; p + 2 <= last; p += 2) {
+        expand_scales<I>(w, p, scales[0], true);
+        expand_scales<I>(w, p + 1, scales[1], true);
+        one_tile.template operator()<2, 1>(p, 0);
+      }
+    }
+    for (; p < last; ++p) {
+      expand_scales<I>(w, p, scales[0], true);
       if (x.tokens == 1) {
-        I::store_lanes(out, one_token<I, kind, offsets, halves>(w, p, scales, x), lanes);
+        one_tile.template operator()<1, 1>(p, 0);
+      } else if (x.tokens == 2 && how.in_registers) {
+        one_tile.template operator()<1, 2>(p, 0);
+      } else if (x.tokens == 4 && how.in_registers) {
+        one_tile.template operator()<1, 4>(p, 0);
       } else {
-        unpack_panel<I, kind>(w, p, unpacked);
-        all_tiles<I, I::wide_differs && is_wide(kind), offsets, halves>(w, unpacked, scales, x, begin, end, out, stride,
-                                                                        lanes);
+        unpack_panel<I, kind>(w, p, how.fetch_ahead, unpacked);
+        all_tiles<I, I::wide_differs && is_wide(kind), offsets, halves>(
+            w, unpacked, scales[0], x, begin, end, how.tile, y + kPanelRows * (p - first), stride, lanes_of(p));
       }
     }
   }
@@ -351,37 +393,39 @@ void panels_int8_as(const Panels& w, const Rows& x, int64_t first, int64_t last,
 // The combinations that there are: halves are of Q2_K (with mins), Q3_K and Q6_K (without); sparse panels and tables
 // have neither zeros of their own nor mins.
 template <class I, Codes kind>
-void panels_int8_of(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
-                    void* room) {
+void panels_int8_of(const Panels& w, const Rows& x, const Variant& how, int64_t first, int64_t last, int64_t rows,
+                    float* y, int64_t stride, void* room) {
   const bool offsets = has_min(w.scales_kind) || w.zeros_stored;
   if constexpr (kind == Codes::bits2 || kind == Codes::bits3 || kind == Codes::bits6) {
     constexpr bool mins = kind == Codes::bits2;
-    if (has_halves(w.scales_kind)) return panels_int8_as<I, kind, mins, true>(w, x, first, last, rows, y, stride, room);
+    if (has_halves(w.scales_kind))
+      return panels_int8_as<I, kind, mins, true>(w, x, how, first, last, rows, y, stride, room);
   }
   if constexpr (kind != Codes::table4 && !is_sparse(kind)) {
-    if (offsets) return panels_int8_as<I, kind, true, false>(w, x, first, last, rows, y, stride, room);
+    if (offsets) return panels_int8_as<I, kind, true, false>(w, x, how, first, last, rows, y, stride, room);
   }
-  panels_int8_as<I, kind, false, false>(w, x, first, last, rows, y, stride, room);
+  panels_int8_as<I, kind, false, false>(w, x, how, first, last, rows, y, stride, room);
 }
 
 template <class I>
-void panels_int8(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
-                 void* room) {
-  using Function = void (*)(const Panels&, const Rows&, int64_t, int64_t, int64_t, float*, int64_t, void*);
+void panels_int8(const Panels& w, const Rows& x, const Variant& how, int64_t first, int64_t last, int64_t rows,
+                 float* y, int64_t stride, void* room) {
+  using Function =
+      void (*)(const Panels&, const Rows&, const Variant&, int64_t, int64_t, int64_t, float*, int64_t, void*);
   constexpr Function of_kind[] = {
       panels_int8_of<I, Codes::bits2>,  panels_int8_of<I, Codes::bits3>,   panels_int8_of<I, Codes::bits4>,
       panels_int8_of<I, Codes::bits5>,  panels_int8_of<I, Codes::bits6>,   panels_int8_of<I, Codes::bits8>,
       panels_int8_of<I, Codes::table4>, panels_int8_of<I, Codes::sparse4>, panels_int8_of<I, Codes::sparse8>};
-  of_kind[static_cast<int>(w.codes_kind)](w, x, first, last, rows, y, stride, room);
+  of_kind[static_cast<int>(w.codes_kind)](w, x, how, first, last, rows, y, stride, room);
 }
 
 // ---- f32 ------------------------------------------------------------------------------------------------------------
 
 // values [32 blocks][16]: column by column, a lane a row.
 template <class I, Codes kind>
-void decode_panel(const Panels& w, int64_t panel, const PanelScales& scales, float* values) {
+void decode_panel(const Panels& w, int64_t panel, int64_t ahead, const PanelScales& scales, float* values) {
   using Floats = typename I::Floats;
-  BlockReader<I, kind> blocks(w, panel);
+  BlockReader<I, kind> blocks(w, panel, ahead);
   const bool halves = has_halves(w.scales_kind);
   for (int64_t b = 0; b < w.blocks; ++b) {
     blocks.next([&](int step, typename I::Bytes u) {
@@ -428,9 +472,9 @@ PARE_KERNEL void tiles_of(int64_t tokens, int64_t& token, const Tile& tile, cons
 }
 
 template <class I>
-void panels_f32(const Panels& w, const Rows& x, int64_t first, int64_t last, int64_t rows, float* y, int64_t stride,
-                void* room) {
-  using Function = void (*)(const Panels&, int64_t, const PanelScales&, float*);
+void panels_f32(const Panels& w, const Rows& x, const Variant& how, int64_t first, int64_t last, int64_t rows, float* y,
+                int64_t stride, void* room) {
+  using Function = void (*)(const Panels&, int64_t, int64_t, const PanelScales&, float*);
   constexpr Function of_kind[] = {
       decode_panel<I, Codes::bits2>,  decode_panel<I, Codes::bits3>,   decode_panel<I, Codes::bits4>,
       decode_panel<I, Codes::bits5>,  decode_panel<I, Codes::bits6>,   decode_panel<I, Codes::bits8>,
@@ -447,7 +491,7 @@ void panels_f32(const Panels& w, const Rows& x, int64_t first, int64_t last, int
       I::store_lanes(out + token * stride, value, static_cast<int>(lanes));
     };
     expand_scales<I>(w, p, scales, false);
-    of_kind[static_cast<int>(w.codes_kind)](w, p, scales, values);
+    of_kind[static_cast<int>(w.codes_kind)](w, p, how.fetch_ahead, scales, values);
     int64_t token = 0;
     const auto tile = [&]<int count>(int64_t at, typename I::Floats* sums) {
       float_tile<I, count>(values, cols, x, at, sums);

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <span>
 
+#include "pare/base/paths.h"
 #include "pare/base/error.h"
 #include "pare/base/fingerprint.h"
 #include "pare/base/log.h"
@@ -61,17 +62,6 @@ CalibrationTokens from_files(const Recipe& recipe, const Plan& plan, int64_t eva
                               " were asked for; give more text or fewer --samples");
   }
   return result;
-}
-
-fs::path cache_folder() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return fs::path(value == nullptr ? "" : value);
-  };
-  if (const fs::path own = variable("PARE_CACHE"); !own.empty()) return own;
-  if (const fs::path shared = variable("XDG_CACHE_HOME"); !shared.empty()) return shared / "pare";
-  if (const fs::path home = variable("HOME"); !home.empty()) return home / ".cache" / "pare";
-  return fs::temp_directory_path() / "pare-cache";
 }
 
 Windows read_cached(const fs::path& path, int64_t samples, int64_t length) {
