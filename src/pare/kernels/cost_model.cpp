@@ -39,10 +39,16 @@ double unpack_instructions(Codes kind) {
   return 0;
 }
 
+// Instructions in two kinds: dot products, of which one unit of the CPU does one a cycle, and others, which a second
+// unit does at the same time.
+struct Work {
+  double dots = 0, others = 0;
+};
+
 struct Cost {
-  double instructions = 0;  // vector instructions, of the same speed as a dot product each
-  double memory_bytes = 0;  // of weights
-  double near_bytes = 0;    // activations read again, from wherever a span of them fits
+  Work with_reading, after_reading;  // while weights arrive, or from a cache after that
+  double memory_bytes = 0;           // of weights
+  double near_bytes = 0;             // activations read again, from wherever a span of them fits
   int64_t span_bytes = 0;
 };
 
@@ -52,29 +58,31 @@ Cost cost_of_panels(const cpu::Panels& p, int64_t rows, double bytes, int64_t to
   const double halves = cpu::has_halves(p.scales_kind) ? 2 : 1;
   const double scaling = halves * (cpu::has_min(p.scales_kind) || p.zeros_stored ? 7 : 5);
   const double scales = cpu::is_super(p.scales_kind) ? 4 * halves : 3.0 / static_cast<double>(p.group_blocks);
-  const double unpacking = unpack_instructions(p.codes_kind) + cpu::stored_bits(p.codes_kind) + scales;
+  const double unpacking = unpack_instructions(p.codes_kind);
   const int64_t token_bytes = p.blocks * (cpu::kBlockCols + static_cast<int64_t>(sizeof(cpu::BlockFacts)));
-  Cost cost;
   const auto count = static_cast<double>(tokens);
-  if (tokens == 1 || (how.in_registers && (tokens == 2 || tokens == 4))) {
-    // Two panels side by side take x from a register: a load less for each step of the second.
-    const double loads = tokens == 1 ? (how.panels == 2 ? 4 : 8) : 8 * count;
-    cost.instructions = blocks * (unpacking + 8 * count + 0.5 * loads + scaling * count);
+  Cost cost;
+  cost.near_bytes = panels * count * static_cast<double>(token_bytes);
+  if (tokens == 1 || (tokens <= cpu::kFewTokens && how.in_registers)) {
+    // A tile passes over the codes; the first brings them from memory. Two panels share a token's loads.
+    const double passes = std::ceil(count / cpu::kTile), in_first = std::min<double>(count, cpu::kTile);
+    const double shared = tokens == 1 && how.panels == 2 ? 4 : 8;
+    cost.with_reading = {blocks * 8 * in_first, blocks * (unpacking + scales + shared + scaling * in_first)};
+    cost.after_reading = {blocks * 8 * (count - in_first),
+                          blocks * ((passes - 1) * unpacking + scaling * (count - in_first))};
     cost.memory_bytes = bytes;
     cost.span_bytes = tokens * token_bytes;
-    cost.near_bytes = panels * count * static_cast<double>(token_bytes);
     return cost;
   }
   const int64_t span = std::max(cpu::kTile, how.span_bytes / (p.blocks * cpu::kBlockCols) / cpu::kTile * cpu::kTile);
   const double spans = std::ceil(count / static_cast<double>(span));
-  const double tile = std::min<double>({static_cast<double>(how.tile), 8, count});
+  const double tile = std::min<double>({static_cast<double>(how.tile), cpu::kTile, count});
   // A tile of fewer tokens than hide a dot product's latency leaves the multiplier waiting.
   const double waiting = tile >= 8 ? 1.0 : tile >= 4 ? 1.1 : 1.6;
-  cost.instructions =
-      blocks * (spans * (unpacking + 8) + std::ceil(count / tile) * 8 + count * (8 * waiting + scaling));
+  cost.with_reading = {0, blocks * spans * (unpacking + 8 + scales)};
+  cost.after_reading = {blocks * 8 * count * waiting, blocks * (std::ceil(count / tile) * 8 + count * scaling)};
   cost.memory_bytes = bytes * spans;
   cost.span_bytes = std::min(tokens, span) * token_bytes;
-  cost.near_bytes = panels * count * static_cast<double>(token_bytes);
   return cost;
 }
 
@@ -86,7 +94,7 @@ Cost cost_of_rows(const Matrix& matrix, int64_t tokens, const cpu::Variant& how)
   const double spans = std::ceil(count / static_cast<double>(span));
   Cost cost;
   const double spreading = matrix.impl().sparse ? 5 : 2;  // to load 16 values and make them f32
-  cost.instructions = products / 16 * (spans * spreading + count);
+  cost.with_reading.others = products / 16 * (spans * spreading + count);
   cost.memory_bytes = static_cast<double>(matrix.bytes()) * spans;
   cost.span_bytes = std::min(tokens, span) * token_bytes;
   cost.near_bytes = static_cast<double>(matrix.rows()) / 4 * count * static_cast<double>(token_bytes);
@@ -123,13 +131,16 @@ double predicted_seconds(const Matrix& matrix, int64_t tokens, const cpu::Varian
   const double near = cost.span_bytes <= speed.near_cache_bytes / 2 ? speed.near_cache
                       : cost.span_bytes <= speed.last_cache_bytes   ? speed.last_cache
                                                                     : speed.memory;
-  const double computing = std::max(cost.instructions / speed.dots, cost.near_bytes / near);
-  const double reading = cost.memory_bytes / speed.memory;
+  const auto seconds = [&](const Work& work) {
+    return std::max(work.dots, (work.dots + work.others) / 2) / speed.dots;
+  };
+  const double computing = seconds(cost.with_reading), reading = cost.memory_bytes / speed.memory;
   // While one waits for memory it does not compute, but for what was asked for before: all of it, when the distance
   // covers what arrives within one access.
   constexpr double access_seconds = 150e-9;
   const double covered = std::min(1.0, how.fetch_ahead / (access_seconds * speed.memory / speed.threads));
-  return std::max(computing, reading) + (1 - covered) * std::min(computing, reading);
+  const double first = std::max(computing, reading) + (1 - covered) * std::min(computing, reading);
+  return std::max(first + seconds(cost.after_reading), cost.near_bytes / near);
 }
 
 }  // namespace pare

@@ -120,10 +120,10 @@ std::string check(const Case& c, const Subject& subject) {
                                                                                     c.rows, y, c.rows, room.data());
   } else if (subject.sparse) {
     cpu::SparseRows sparse = subject.sparse->rows;
-    const auto mask_bytes = static_cast<size_t>(c.rows * sparse.masks_per_row * 2),
+    const auto mask_bytes = static_cast<size_t>(c.rows * sparse.masks_per_row * 4),
                kept_bytes = static_cast<size_t>(subject.sparse->kept.size());
     Guarded masks(mask_bytes), kept(kept_bytes);
-    sparse.masks = guard(masks, sparse.masks, mask_bytes / 2);
+    sparse.masks = guard(masks, sparse.masks, mask_bytes / 4);
     sparse.kept = guard(kept, sparse.kept, kept_bytes);
     AlignedBuffer room(cpu::panel_room(rows.blocks));
     functions.sparse_rows(sparse, rows, how, 0, c.rows, y, c.rows, room.data());

@@ -10,7 +10,7 @@
 namespace pare {
 namespace {
 
-constexpr int64_t kTokensOf[] = {1, 4, 256};  // that stand for a class
+constexpr int64_t kTokensOf[] = {1, 8, 256};  // that stand for a class
 
 double median(std::vector<double> times) {
   std::nth_element(times.begin(), times.begin() + static_cast<int64_t>(times.size() / 2), times.end());

@@ -13,9 +13,9 @@
 
 namespace pare {
 
-enum class TokenClass { one, few, many };  // 1 token, 2 to 4, more
+enum class TokenClass { one, few, many };  // 1 token, 2 to 16, more
 inline TokenClass token_class(int64_t tokens) {
-  return tokens == 1 ? TokenClass::one : tokens <= 4 ? TokenClass::few : TokenClass::many;
+  return tokens == 1 ? TokenClass::one : tokens <= cpu::kFewTokens ? TokenClass::few : TokenClass::many;
 }
 
 struct Variants {

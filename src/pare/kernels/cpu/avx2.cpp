@@ -18,6 +18,7 @@ struct Avx2 {
     __m256 v[2];
   };
   static constexpr int tile = 2;
+  static constexpr int register_tile = 4;     // tokens with codes that are unpacked on the way
   static constexpr bool wide_differs = true;  // products with codes above 127
   static constexpr int float_tile = 1;
   static constexpr int dense_tile = 2;
@@ -79,19 +80,16 @@ struct Avx2 {
     spread_nibbles(kept, __builtin_popcountll(mask), codes);
     return expand(fill, mask, codes);
   }
-  // Kept halves, f16 or bf16, to their lanes, zeros elsewhere. May read 32 bytes whatever the mask.
-  template <bool bf16>
-  static PARE_KERNEL Floats expand_floats(unsigned mask, const uint8_t* kept) {
-    alignas(16) uint8_t halves[32];
-    for (int i = 0; i < 2; ++i) {
-      const unsigned eight_bits = (mask >> (8 * i)) & 255;
+  // 32 kept halves to their places, zeros elsewhere. May read 64 bytes whatever the mask.
+  static PARE_KERNEL void expand_halves(uint32_t mask, const uint8_t* kept, uint8_t* dst) {
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t eight_bits = (mask >> (8 * i)) & 255;
       const __m128i order = eight(kExpand.shuffle[eight_bits]);  // of halves: bytes 2 n and 2 n + 1; "none" stays that
       const __m128i even = _mm_adds_epu8(order, order), odd = _mm_adds_epu8(even, _mm_set1_epi8(1));
-      _mm_store_si128(reinterpret_cast<__m128i*>(halves + 16 * i),
-                      _mm_shuffle_epi8(sixteen(kept), _mm_unpacklo_epi8(even, odd)));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + 16 * i),
+                       _mm_shuffle_epi8(sixteen(kept), _mm_unpacklo_epi8(even, odd)));
       kept += 2 * __builtin_popcount(eight_bits);
     }
-    return bf16 ? load_bf16(halves) : load_f16(halves);
   }
   template <bool wide>
   static PARE_KERNEL Ints dot(Ints sum, Bytes u, const int8_t* x4) {

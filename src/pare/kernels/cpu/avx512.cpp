@@ -12,6 +12,7 @@ struct Avx512 {
   using Ints = __m512i;
   using Floats = __m512;
   static constexpr int tile = 8;               // tokens: 8 sums, 8 steps of codes, 2 x 2 partial sums in 32 registers
+  static constexpr int register_tile = 8;      // tokens with codes that are unpacked on the way
   static constexpr bool wide_differs = false;  // products with codes above 127
   static constexpr int float_tile = 6;         // tokens: 6 x 4 sums
   static constexpr int dense_tile = 6;         // tokens: 4 rows x 6 sums, and 6 tokens' values
@@ -48,13 +49,9 @@ struct Avx512 {
     const __m512i nibbles = _mm512_ternarylogic_epi32(pairs, _mm512_slli_epi16(pairs, 4), _mm512_set1_epi8(15), 0xa8);
     return _mm512_mask_expand_epi8(fill, mask, nibbles);
   }
-  // Kept halves, f16 or bf16, to their lanes, zeros elsewhere. Reads 32 bytes whatever the mask.
-  template <bool bf16>
-  static PARE_KERNEL Floats expand_floats(unsigned mask, const uint8_t* kept) {
-    const __m256i halves = _mm256_maskz_expand_epi16(static_cast<__mmask16>(mask),
-                                                     _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kept)));
-    if constexpr (bf16) return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-    return _mm512_cvtph_ps(halves);
+  // 32 kept halves to their places, zeros elsewhere. Reads 64 bytes whatever the mask.
+  static PARE_KERNEL void expand_halves(uint32_t mask, const uint8_t* kept, uint8_t* dst) {
+    store(dst, _mm512_maskz_expand_epi16(mask, load(kept)));
   }
   template <bool wide>
   static PARE_KERNEL Ints dot(Ints sum, Bytes u, const int8_t* x4) {

@@ -1,6 +1,9 @@
 // Plain C++, for any CPU; arrays of 16 that the compiler turns into whatever vectors it may assume.
 #include <cmath>
 
+// Inlined where the compiler thinks so: forced into one another, these take it minutes.
+#define PARE_KERNEL inline
+
 #include "pare/kernels/cpu/attention_kernels.h"
 #include "pare/kernels/cpu/expand_table.h"
 
@@ -18,6 +21,7 @@ struct Baseline {
     float v[16];
   };
   static constexpr int tile = 1;
+  static constexpr int register_tile = 1;
   static constexpr bool wide_differs = false;  // products with codes above 127
   static constexpr int float_tile = 1;
   static constexpr int dense_tile = 2;
@@ -72,15 +76,14 @@ struct Baseline {
     spread_nibbles(kept, __builtin_popcountll(mask), codes);
     return expand(fill, mask, codes);
   }
-  // Kept halves, f16 or bf16, to their lanes, zeros elsewhere.
-  template <bool bf16>
-  static PARE_KERNEL Floats expand_floats(unsigned mask, const uint8_t* kept) {
-    return floats([&](int i) {
-      if (((mask >> i) & 1) == 0) return 0.0f;
-      const auto half = item<uint16_t>(kept, 0);
-      kept += 2;
-      return bf16 ? of_bits(static_cast<uint32_t>(half) << 16) : of_f16(half);
-    });
+  // 32 kept halves to their places, zeros elsewhere.
+  static PARE_KERNEL void expand_halves(uint32_t mask, const uint8_t* kept, uint8_t* dst) {
+    for (int i = 0; i < 32; ++i, dst += 2) {
+      const bool any = ((mask >> i) & 1) != 0;
+      dst[0] = any ? kept[0] : 0;
+      dst[1] = any ? kept[1] : 0;
+      if (any) kept += 2;
+    }
   }
   template <bool wide>
   static PARE_KERNEL Ints dot(const Ints& sum, const Bytes& u, const int8_t* x4) {

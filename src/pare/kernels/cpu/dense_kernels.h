@@ -133,6 +133,7 @@ uint64_t read(const uint8_t* src, int64_t bytes) {
   typename I::Bytes any[8];
   for (auto& v : any) v = I::splat_byte(0);
   for (int64_t at = 0; at < bytes; at += 512) {
+    for (int i = 0; i < 8; ++i) fetch(src + at + Variant{}.fetch_ahead + 64 * i);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) any[i] = I::or_and(any[i], I::load(src + at + 64 * i), 0xff);
   }

@@ -145,11 +145,13 @@ constexpr int64_t tile_width(int64_t tokens, int64_t first) {  // of the tile th
 
 // ---- How a product goes ---------------------------------------------------------------------------------------------
 
+constexpr int64_t kFewTokens = 16;
+
 // Every choice gives the same bits; which is fastest depends on the CPU and the shape (kernels/tuning.h).
 struct Variant {
   int32_t fetch_ahead = 4096;    // codes are asked for this many bytes before their use; 0: only by the CPU itself
-  int32_t panels = 1;            // of one token: panels side by side, 1 or 2
-  bool in_registers = true;      // of 2 and 4 tokens: codes go from registers into products, not by way of memory
+  int32_t panels = 2;            // of one token: panels side by side, 1 or 2
+  bool in_registers = true;      // of 2 to 16 tokens: codes go from registers into products, not by way of memory
   int32_t tile = kTile;          // of more tokens: how many at a time, at most (the instruction set may say fewer)
   int64_t span_bytes = 1 << 20;  // of many tokens: whose codes (or values) stay in a cache while the weights pass
   bool operator==(const Variant&) const = default;
@@ -159,12 +161,12 @@ struct Variant {
 
 enum class DenseType : uint8_t { f16, bf16, f32 };
 
-// Rows of f16 or bf16, most of which are zero: bit i of masks[r][b] says that column 16 b + i is kept.
+// Rows of f16 or bf16, most of which are zero: bit i of masks[r][b] says that column 32 b + i is kept.
 struct SparseRows {
   DenseType type = DenseType::f16;
-  int64_t masks_per_row = 0;           // ceil(cols / 16)
-  const uint16_t* masks = nullptr;     // [rows][masks_per_row]
-  const uint8_t* kept = nullptr;       // values, row after row, 32 readable bytes after the last
+  int64_t masks_per_row = 0;           // ceil(cols / 32)
+  const uint32_t* masks = nullptr;     // [rows][masks_per_row]
+  const uint8_t* kept = nullptr;       // values, row after row, 64 readable bytes after the last
   const int64_t* row_start = nullptr;  // [rows + 1], in values
 };
 

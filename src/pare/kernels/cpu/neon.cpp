@@ -19,6 +19,7 @@ struct Neon {
     float32x4_t v[4];
   };
   static constexpr int tile = 2;
+  static constexpr int register_tile = 4;     // tokens with codes that are unpacked on the way
   static constexpr bool wide_differs = true;  // products with codes above 127
   static constexpr int float_tile = 1;
   static constexpr int dense_tile = 1;
@@ -86,18 +87,15 @@ struct Neon {
     spread_nibbles(kept, __builtin_popcountll(mask), codes);
     return expand(fill, mask, codes);
   }
-  // Kept halves, f16 or bf16, to their lanes, zeros elsewhere. May read 32 bytes whatever the mask.
-  template <bool bf16>
-  static PARE_KERNEL Floats expand_floats(unsigned mask, const uint8_t* kept) {
-    uint8_t halves[32];
-    for (int i = 0; i < 2; ++i) {
-      const unsigned eight_bits = (mask >> (8 * i)) & 255;
+  // 32 kept halves to their places, zeros elsewhere. May read 64 bytes whatever the mask.
+  static PARE_KERNEL void expand_halves(uint32_t mask, const uint8_t* kept, uint8_t* dst) {
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t eight_bits = (mask >> (8 * i)) & 255;
       const uint8x8_t order = vld1_u8(kExpand.shuffle[eight_bits]);  // of halves: bytes 2 n and 2 n + 1
       const uint8x8_t even = vqadd_u8(order, order), odd = vqadd_u8(even, vdup_n_u8(1));  // "none" stays that
-      vst1q_u8(halves + 16 * i, vqtbl1q_u8(vld1q_u8(kept), vcombine_u8(vzip1_u8(even, odd), vzip2_u8(even, odd))));
+      vst1q_u8(dst + 16 * i, vqtbl1q_u8(vld1q_u8(kept), vcombine_u8(vzip1_u8(even, odd), vzip2_u8(even, odd))));
       kept += 2 * __builtin_popcount(eight_bits);
     }
-    return bf16 ? load_bf16(halves) : load_f16(halves);
   }
   template <bool wide>
   static PARE_KERNEL Ints dot(Ints sum, Bytes u, const int8_t* x4) {

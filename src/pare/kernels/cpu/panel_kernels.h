@@ -9,7 +9,7 @@
 //   f32    y += sum (s (q - z) + o) x                               four sums, column % 4, added at the end
 //
 // One token: codes are unpacked in registers on their way into the products. Several: the panel is unpacked once into
-// `room`, and tiles of tokens are multiplied with it; two and four may go either way (Variant). Operations on a row and
+// `room`, and tiles of tokens are multiplied with it; a few may go either way (Variant). Operations on a row and
 // token are the same in all of them, so a token has the same bits alone and among others.
 #pragma once
 
@@ -18,7 +18,9 @@
 namespace pare::cpu {
 namespace {
 
+#ifndef PARE_KERNEL
 #define PARE_KERNEL inline __attribute__((always_inline))
+#endif
 
 // Memory is asked for well before its codes are needed (Variant::fetch_ahead). Without it, what is computed and what is
 // read took turns: a product with one token took the time of both added up.
@@ -219,15 +221,15 @@ PARE_KERNEL typename I::Floats scaled(typename I::Floats y, typename I::Ints fir
   return y;
 }
 
-// The `count` tokens of the tile that begins with token `tile`, with one panel or two neighbours, codes unpacked in
-// registers. Two panels read x once for both; more tokens unpack codes once for all.
+// `count` tokens from the `from`-th on of the tile of `width` that begins with token `tile`, with one panel or two
+// neighbours, codes unpacked in registers. Two panels read x once for both; more tokens unpack codes once for all.
 template <class I, Codes kind, bool offsets, bool halves, int panels, int count>
 PARE_KERNEL void from_registers(const Panels& w, int64_t panel, const PanelScales* scales, const Rows& x, int64_t tile,
-                                int64_t ahead, typename I::Floats (&y)[panels][count]) {
+                                int64_t width, int64_t from, int64_t ahead, typename I::Floats (&y)[panels][count]) {
   using Ints = typename I::Ints;
   BlockReader<I, kind> blocks[] = {{w, panel, ahead}, {w, panel + panels - 1, ahead}};
-  const int8_t* qx = x.codes + tile * x.blocks * kBlockCols;
-  const BlockFacts* facts = x.facts + tile * x.blocks;
+  const int8_t* qx = x.codes + (tile * x.blocks + from) * kBlockCols;
+  const BlockFacts* facts = x.facts + tile * x.blocks + from;
   const typename I::Floats zero = I::splat_float(static_cast<float>(w.zero));
   for (auto& of_panel : y) {
     for (auto& sum : of_panel) sum = I::splat_float(0);
@@ -235,21 +237,21 @@ PARE_KERNEL void from_registers(const Panels& w, int64_t panel, const PanelScale
   int64_t b = 0;
   for (int64_t g = 0; b < w.blocks; ++g) {
     const int64_t end = b + scales->group_blocks < w.blocks ? b + scales->group_blocks : w.blocks;
-    for (; b < end; ++b, qx += count * kBlockCols, facts += count) {
+    for (; b < end; ++b, qx += width * kBlockCols, facts += width) {
       const int64_t entry = 16 * (halves ? 2 * b : g);
 #pragma GCC unroll 2
       for (int p = 0; p < panels; ++p) {
         Ints first[count], second[count];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int t = 0; t < count; ++t) first[t] = second[t] = I::splat_int(0);
         blocks[p].next([&](int step, typename I::Bytes u) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
           for (int t = 0; t < count; ++t) {
             Ints& sum = halves && step >= 4 ? second[t] : first[t];
             sum = I::template dot<is_wide(kind)>(sum, u, qx + kBlockCols * t + 4 * step);
           }
         });
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int t = 0; t < count; ++t) {
           y[p][t] = scaled<I, offsets, halves>(y[p][t], first[t], second[t], zero, scales[p].s + entry,
                                                scales[p].o + entry, facts[t]);
@@ -260,9 +262,9 @@ PARE_KERNEL void from_registers(const Panels& w, int64_t panel, const PanelScale
 }
 
 // `count` tokens from the `from`-th on of the tile of `width` that begins with token `tile`, with an unpacked panel.
-template <class I, int count, int width, bool wide, bool offsets, bool halves>
+template <class I, int count, bool wide, bool offsets, bool halves>
 PARE_KERNEL void token_tile(const Panels& w, const uint8_t* unpacked, const PanelScales& scales, const Rows& x,
-                            int64_t tile, int64_t from, typename I::Floats* out) {
+                            int64_t tile, int64_t width, int64_t from, typename I::Floats* out) {
   const typename I::Floats zero = I::splat_float(static_cast<float>(w.zero));
   const int8_t* qx = x.codes + (tile * x.blocks + from) * kBlockCols;
   const BlockFacts* facts = x.facts + tile * x.blocks + from;
@@ -296,37 +298,42 @@ PARE_KERNEL void token_tile(const Panels& w, const uint8_t* unpacked, const Pane
   for (int t = 0; t < count; ++t) out[t] = y[t];
 }
 
+// Calls part.operator()<count>(tile, width, from) for all tokens from `begin` to `end`: tile after tile, and of a tile
+// at most `most` tokens at a time, which is a power of two.
+template <int most, class Part>
+PARE_KERNEL void for_tiles(int64_t tokens, int64_t begin, int64_t end, const Part& part) {
+  for (int64_t at = begin, width; at < end; at += width) {
+    width = tile_width(tokens, at);
+    const int64_t count = width < most ? width : most;
+    for (int64_t from = 0; from < width; from += count) {
+      if constexpr (most >= 8) {
+        if (count == 8) part.template operator()<8>(at, width, from);
+      }
+      if constexpr (most >= 4) {
+        if (count == 4) part.template operator()<4>(at, width, from);
+      }
+      if constexpr (most >= 2) {
+        if (count == 2) part.template operator()<2>(at, width, from);
+      }
+      if (count == 1) part.template operator()<1>(at, width, from);
+    }
+  }
+}
+
 // All tokens from `begin` to `end` with one unpacked panel. Not for each kind of codes: what is unpacked is alike.
 template <class I, bool wide, bool offsets, bool halves>
 void all_tiles(const Panels& w, const uint8_t* unpacked, const PanelScales& scales, const Rows& x, int64_t begin,
                int64_t end, int32_t most, float* out, int64_t stride, int lanes) {
-  const auto part = [&]<int count, int width>(int64_t tile, int64_t from) {
+  const auto part = [&]<int count>(int64_t tile, int64_t width, int64_t from) {
     typename I::Floats sums[count];
-    token_tile<I, count, width, wide, offsets, halves>(w, unpacked, scales, x, tile, from, sums);
+    token_tile<I, count, wide, offsets, halves>(w, unpacked, scales, x, tile, width, from, sums);
     for (int t = 0; t < count; ++t) I::store_lanes(out + (tile + from + t) * stride, sums[t], lanes);
   };
-  const auto tile = [&]<int width>(int64_t at) {
-    constexpr int count = width < I::tile ? width : I::tile, half = count > 1 ? count / 2 : 1;
-    if (most >= count) {
-      for (int64_t from = 0; from < width; from += count) part.template operator()<count, width>(at, from);
-    } else {
-      for (int64_t from = 0; from < width; from += half) part.template operator()<half, width>(at, from);
-    }
-  };
-  for (int64_t at = begin; at < end; at += tile_width(x.tokens, at)) {
-    switch (tile_width(x.tokens, at)) {
-      case 8:
-        tile.template operator()<8>(at);
-        break;
-      case 4:
-        tile.template operator()<4>(at);
-        break;
-      case 2:
-        tile.template operator()<2>(at);
-        break;
-      default:
-        tile.template operator()<1>(at);
-    }
+  constexpr int half = I::tile > 1 ? I::tile / 2 : 1;
+  if (most >= I::tile) {
+    for_tiles<I::tile>(x.tokens, begin, end, part);
+  } else {
+    for_tiles<half>(x.tokens, begin, end, part);
   }
 }
 
@@ -351,41 +358,42 @@ void panels_int8_as(const Panels& w, const Rows& x, const Variant& how, int64_t 
     const int64_t left = rows - kPanelRows * panel;
     return static_cast<int>(left < kPanelRows ? left : kPanelRows);
   };
-  const auto one_tile = [&]<int panels, int count>(int64_t p, int64_t token) {
+  const auto part = [&]<int panels, int count>(int64_t p, int64_t tile, int64_t width, int64_t from) {
     typename I::Floats sums[panels][count];
-    from_registers<I, kind, offsets, halves, panels, count>(w, p, scales, x, token, how.fetch_ahead, sums);
+    from_registers<I, kind, offsets, halves, panels, count>(w, p, scales, x, tile, width, from, how.fetch_ahead, sums);
     for (int i = 0; i < panels; ++i) {
       for (int t = 0; t < count; ++t) {
-        I::store_lanes(y + (token + t) * stride + kPanelRows * (p + i - first), sums[i][t], lanes_of(p + i));
+        I::store_lanes(y + (tile + from + t) * stride + kPanelRows * (p + i - first), sums[i][t], lanes_of(p + i));
       }
     }
   };
+  if (x.tokens == 1 || (x.tokens <= kFewTokens && how.in_registers)) {
+    int64_t p = first;
+    if constexpr (I::register_tile > 1) {
+      for (; p + 2 <= last && x.tokens == 1 && how.panels == 2; p += 2) {
+        expand_scales<I>(w, p, scales[0], true);
+        expand_scales<I>(w, p + 1, scales[1], true);
+        part.template operator()<2, 1>(p, 0, 1, 0);
+      }
+    }
+    for (; p < last; ++p) {
+      expand_scales<I>(w, p, scales[0], true);
+      for_tiles<I::register_tile>(x.tokens, 0, x.tokens, [&]<int count>(int64_t tile, int64_t width, int64_t from) {
+        part.template operator()<1, count>(p, tile, width, from);
+      });
+    }
+    return;
+  }
   // Tokens go in spans whose codes stay in a cache while panel after panel passes by.
   const int64_t fit = how.span_bytes / (w.blocks * kBlockCols) / kTile * kTile;
   const int64_t span = fit < kTile ? kTile : fit;
   for (int64_t begin = 0; begin < x.tokens; begin += span) {
     const int64_t end = begin + span < x.tokens ? begin + span : x.tokens;
-    int64_t p = first;
-    if (x.tokens == 1 && how.panels == 2) {
-      for (; p + 2 <= last; p += 2) {
-        expand_scales<I>(w, p, scales[0], true);
-        expand_scales<I>(w, p + 1, scales[1], true);
-        one_tile.template operator()<2, 1>(p, 0);
-      }
-    }
-    for (; p < last; ++p) {
+    for (int64_t p = first; p < last; ++p) {
       expand_scales<I>(w, p, scales[0], true);
-      if (x.tokens == 1) {
-        one_tile.template operator()<1, 1>(p, 0);
-      } else if (x.tokens == 2 && how.in_registers) {
-        one_tile.template operator()<1, 2>(p, 0);
-      } else if (x.tokens == 4 && how.in_registers) {
-        one_tile.template operator()<1, 4>(p, 0);
-      } else {
-        unpack_panel<I, kind>(w, p, how.fetch_ahead, unpacked);
-        all_tiles<I, I::wide_differs && is_wide(kind), offsets, halves>(
-            w, unpacked, scales[0], x, begin, end, how.tile, y + kPanelRows * (p - first), stride, lanes_of(p));
-      }
+      unpack_panel<I, kind>(w, p, how.fetch_ahead, unpacked);
+      all_tiles<I, I::wide_differs && is_wide(kind), offsets, halves>(
+          w, unpacked, scales[0], x, begin, end, how.tile, y + kPanelRows * (p - first), stride, lanes_of(p));
     }
   }
 }

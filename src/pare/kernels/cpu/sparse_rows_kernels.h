@@ -1,5 +1,5 @@
 // Products with rows of which only some values are stored (SparseRows), over an instruction set `I` as in
-// panel_kernels.h. One token: kept values go to their places in a register. More: rows are spread out into `room` once
+// panel_kernels.h. One token: kept values go to their places, 32 at a time. More: rows are spread out into `room` once
 // and multiplied as dense ones. Sums take the same 16 lanes in the same order as a dense row's.
 #pragma once
 
@@ -8,19 +8,23 @@
 namespace pare::cpu {
 namespace {
 
-// each(block, row, 16 values) for `row_count` rows from `row` on.
+// each(column, row, 16 values) for `row_count` rows from `row` on.
 template <class I, DenseType type, int row_count, class Each>
 PARE_KERNEL void spread_rows(const SparseRows& w, int64_t row, int64_t ahead, const Each& each) {
-  const uint16_t* masks = w.masks + row * w.masks_per_row;
+  const uint32_t* masks = w.masks + row * w.masks_per_row;
   const uint8_t* kept[row_count];
 #pragma GCC unroll 4
   for (int r = 0; r < row_count; ++r) kept[r] = w.kept + 2 * w.row_start[row + r];
   for (int64_t b = 0; b < w.masks_per_row; ++b) {
 #pragma GCC unroll 4
     for (int r = 0; r < row_count; ++r) {
-      const unsigned mask = masks[r * w.masks_per_row + b];
+      const uint32_t mask = masks[r * w.masks_per_row + b];
       fetch(kept[r] + ahead);
-      each(b, r, I::template expand_floats<type == DenseType::bf16>(mask, kept[r]));
+      // By way of memory: from there they become f32 with fewer instructions than from within a register.
+      alignas(64) uint8_t halves[64];
+      I::expand_halves(mask, kept[r], halves);
+      each(kBlockCols * b, r, load_dense<I, type>(halves));
+      each(kBlockCols * b + 16, r, load_dense<I, type>(halves + 32));
       kept[r] += 2 * __builtin_popcount(mask);
     }
   }
@@ -31,8 +35,8 @@ PARE_KERNEL void sparse_token(const SparseRows& w, int64_t row, const Rows& x, i
   typename I::Floats sum[row_count];
 #pragma GCC unroll 4
   for (int r = 0; r < row_count; ++r) sum[r] = I::splat_float(0);
-  spread_rows<I, type, row_count>(w, row, ahead, [&](int64_t b, int r, typename I::Floats values) {
-    sum[r] = I::fma(values, I::load_f32(x.values + 16 * b), sum[r]);
+  spread_rows<I, type, row_count>(w, row, ahead, [&](int64_t column, int r, typename I::Floats values) {
+    sum[r] = I::fma(values, I::load_f32(x.values + column), sum[r]);
   });
   for (int r = 0; r < row_count; ++r) y[r] = I::sum(sum[r]);
 }
@@ -51,10 +55,11 @@ void sparse_rows_of(const SparseRows& w, const Rows& tokens, const Variant& how,
     return;
   }
   auto* values = static_cast<float*>(room);
-  const int64_t cols = 16 * w.masks_per_row;
+  const int64_t cols = kBlockCols * w.masks_per_row;
   const auto spread = [&]<int row_count>(int64_t row) {
-    spread_rows<I, type, row_count>(
-        w, row, ahead, [&](int64_t b, int r, typename I::Floats v) { I::store_f32(values + r * cols + 16 * b, v); });
+    spread_rows<I, type, row_count>(w, row, ahead, [&](int64_t column, int r, typename I::Floats v) {
+      I::store_f32(values + r * cols + column, v);
+    });
     return reinterpret_cast<const uint8_t*>(values);
   };
   in_spans<I>(tokens, how, y, stride, [&](const Rows& x, float* out) {
