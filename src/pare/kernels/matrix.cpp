@@ -106,6 +106,21 @@ std::string Matrix::layout() const {
   return impl_->layout;
 }
 
+uint64_t prepared_bytes(const WeightForm& form) {
+  const auto as_f32 = static_cast<uint64_t>(form.elements()) * sizeof(float);
+  const int64_t cols = form.shape.empty() ? 1 : form.shape.back();
+  switch (form.kind) {
+    case WeightForm::Kind::dense:
+      return dense_type(form.dtype) ? form.bytes() : as_f32;
+    case WeightForm::Kind::grouped_ints:
+      return form.group % cpu::kBlockCols == 0 || form.group >= cols ? form.bytes() : as_f32;
+    case WeightForm::Kind::gguf_blocks:
+      // Types of less than 4 bits with a table go as 4-bit indices with f32 scales, up to 6 bits a weight.
+      return std::max(form.bytes() + form.bytes() / 8, static_cast<uint64_t>(form.elements()) * 6 / 8);
+  }
+  return as_f32;
+}
+
 void multiply(const Matrix& matrix, const Activations& x, float* y, int64_t stride, ThreadPool& pool) {
   const Product product{&matrix, y, stride};
   multiply(std::span(&product, 1), x, pool);

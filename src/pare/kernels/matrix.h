@@ -23,6 +23,7 @@
 #include "pare/kernels/thread_pool.h"
 #include "pare/kernels/tuning.h"
 #include "pare/weights/weight.h"
+#include "pare/weights/weight_form.h"
 
 namespace pare {
 
@@ -74,6 +75,9 @@ class Matrix {
   std::shared_ptr<const Impl> impl_;
   Variants variants_;
 };
+
+// About the bytes that a weight of this form takes once it is prepared; at most a tenth less than it really does.
+uint64_t prepared_bytes(const WeightForm& form);
 
 // y [x.tokens(), rows], rows of y `stride` apart. Dense weights take x in f32 whatever its precision.
 void multiply(const Matrix& matrix, const Activations& x, float* y, int64_t stride, ThreadPool& pool);

@@ -24,8 +24,8 @@ struct RuntimeOptions {
   int64_t context = 0;  // tokens a sequence can hold; 0: the model's own, at most 8192
   CacheType cache = CacheType::f16;
   Precision precision = Precision::int8;
-  int64_t batch = 512;  // tokens that go through together at most; more are taken in turns
-  TuningTable tuning;   // what `pare tune` found; speed only
+  int64_t batch = 512;      // tokens that go through together at most; more are taken in turns
+  TuningTable tuning = {};  // what `pare tune` found; speed only
 };
 
 // Keys and values of one sequence's tokens. Memory is taken as it fills.

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "pare/base/error.h"
+#include "pare/base/log.h"
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/runtime/model_parts.h"
@@ -10,6 +11,8 @@
 
 namespace pare {
 namespace {
+
+constexpr int64_t kUsualContext = 8192, kLeastContext = 512;
 
 class Loader {
  public:
@@ -71,15 +74,32 @@ RotaryRows rotary_rows(const Rope& rope, int64_t head_dim, int64_t positions) {
   return rows;
 }
 
-// Weights are kept in about the bytes that they have in the file; what cannot be packed grows to f32.
-void check_memory(const ModelFiles& files) {
-  uint64_t needed = uint64_t{64} << 20;
-  for (const ParameterInfo& parameter : files.parameters()) needed += parameter.bytes + parameter.bytes / 32;
+// What a sequence may hold, for which memory is there beside the weights: asked for, or the model's own and at most
+// kUsualContext, or less where that would not fit. ResourceError where even the weights do not.
+int64_t fitting_context(const ModelFiles& files, const RuntimeOptions& options, int64_t own, uint64_t token_bytes) {
+  uint64_t weights = uint64_t{64} << 20;
+  for (const ParameterInfo& parameter : files.parameters()) weights += prepared_bytes(parameter.form);
   const uint64_t available = available_memory_bytes();
-  if (needed > available) {
-    throw ResourceError(files.path().string() + ": its weights take about " + format_bytes(needed) + " of memory and " +
+  const auto fits = [&](int64_t tokens) { return weights + static_cast<uint64_t>(tokens) * token_bytes <= available; };
+  const std::string name = files.path().string();
+  if (!fits(std::min(own, kLeastContext))) {
+    throw ResourceError(name + ": its weights take about " + format_bytes(weights) + " of memory and " +
                         format_bytes(available) + " are free. Close other programs, or compress the model further");
   }
+  if (options.context > 0) {
+    if (fits(options.context)) return options.context;
+    throw ResourceError(name + ": --context " + std::to_string(options.context) + " takes " +
+                        format_bytes(static_cast<uint64_t>(options.context) * token_bytes) + " beside " +
+                        format_bytes(weights) + " of weights, and " + format_bytes(available) +
+                        " are free. Ask for fewer tokens, or halve what each takes with --cache int8");
+  }
+  int64_t context = std::min(own, kUsualContext);
+  while (!fits(context)) context /= 2;
+  if (context < std::min(own, kUsualContext)) {
+    log_line(Level::warning, name + ": " + std::to_string(context) + " tokens of context fit beside the weights in " +
+                                 format_bytes(available) + " of free memory; --cache int8 holds twice as many");
+  }
+  return context;
 }
 
 Block load_block(Loader& loader, const DecoderConfig& c, int64_t index) {
@@ -110,20 +130,18 @@ Block load_block(Loader& loader, const DecoderConfig& c, int64_t index) {
 }  // namespace
 
 Model Model::load(const ModelFiles& files, const RuntimeOptions& options, ThreadPool& pool) {
-  constexpr int64_t usual_context = 8192;
   auto impl = std::make_shared<Impl>(pool);
   impl->config = checked_decoder_config(files);
   const DecoderConfig& c = impl->config;
   impl->options = options;
   impl->name = files.path().string();
-  const int64_t own = c.max_positions > 0 ? c.max_positions : usual_context;
+  const int64_t own = c.max_positions > 0 ? c.max_positions : kUsualContext;
   if (options.context < 0 || options.context > own) {
     throw UsageError("--context " + std::to_string(options.context) + ": this model was made for up to " +
                      std::to_string(own) + " tokens");
   }
-  if (options.context == 0) impl->options.context = std::min(own, usual_context);
   PARE_ASSERT(options.batch >= 1);
-  check_memory(files);
+  impl->options.context = fitting_context(files, options, own, impl->cache_shape().bytes_per_token());
 
   Loader loader(files, *impl);
   // The largest first: while a matrix is packed it is there twice.

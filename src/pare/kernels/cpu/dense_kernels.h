@@ -153,7 +153,8 @@ int64_t dots(int64_t rounds) {
   for (int i = 0; i < 64; ++i) codes[i] = static_cast<uint8_t>(i % 16);
   for (int i = 0; i < 4; ++i) x[i] = static_cast<int8_t>(i - 2);
   const typename I::Bytes u = I::load(codes);
-  typename I::Ints sums[kDots];
+  typename I::Ints sums[kDots];  // in registers, as all loops over them are unrolled
+#pragma GCC unroll 16
   for (int i = 0; i < kDots; ++i) sums[i] = I::splat_int(i);
   for (int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 16
@@ -161,10 +162,11 @@ int64_t dots(int64_t rounds) {
     asm volatile("" ::: "memory");  // else the compiler sees that every round is alike
   }
   int64_t total = 0;
-  for (const auto& sum : sums) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kDots; ++i) {
     float values[16];
-    I::store_f32(values, I::to_floats(sum));
-    for (float value : values) total += static_cast<int64_t>(value);
+    I::store_f32(values, I::to_floats(sums[i]));
+    total += static_cast<int64_t>(values[0]);
   }
   return total;
 }

@@ -275,22 +275,24 @@ PARE_KERNEL void token_tile(const Panels& w, const uint8_t* unpacked, const Pane
   for (int64_t g = 0; b < w.blocks; ++g) {
     const int64_t end = b + scales.group_blocks < w.blocks ? b + scales.group_blocks : w.blocks;
     for (; b < end; ++b, qx += width * kBlockCols, facts += width, unpacked += 8 * kStepBytes) {
-      typename I::Bytes u[8];
+      // Step after step for all tokens: a sum waits for its last product, but not for another token's.
+      typename I::Ints first[count], second[count];
 #pragma GCC unroll 8
-      for (int s = 0; s < 8; ++s) u[s] = I::load(unpacked + kStepBytes * s);
+      for (int t = 0; t < count; ++t) first[t] = second[t] = I::splat_int(0);
+#pragma GCC unroll 8
+      for (int s = 0; s < 8; ++s) {
+        const typename I::Bytes u = I::load(unpacked + kStepBytes * s);
+#pragma GCC unroll 8
+        for (int t = 0; t < count; ++t) {
+          typename I::Ints& sum = halves && s >= 4 ? second[t] : first[t];
+          sum = I::template dot<wide>(sum, u, qx + kBlockCols * t + 4 * s);
+        }
+      }
       const int64_t entry = 16 * (halves ? 2 * b : g);
 #pragma GCC unroll 8
       for (int t = 0; t < count; ++t) {
-        typename I::Ints first = I::splat_int(0), second = first;
-#pragma GCC unroll 8
-        for (int s = 0; s < 8; ++s) {
-          if (halves && s >= 4) {
-            second = I::template dot<wide>(second, u[s], qx + kBlockCols * t + 4 * s);
-          } else {
-            first = I::template dot<wide>(first, u[s], qx + kBlockCols * t + 4 * s);
-          }
-        }
-        y[t] = scaled<I, offsets, halves>(y[t], first, second, zero, scales.s + entry, scales.o + entry, facts[t]);
+        y[t] =
+            scaled<I, offsets, halves>(y[t], first[t], second[t], zero, scales.s + entry, scales.o + entry, facts[t]);
       }
     }
   }
