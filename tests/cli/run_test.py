@@ -1,6 +1,7 @@
 """pare run and pare bench from the outside, on a small random model."""
 import json
 import math
+import os
 import subprocess
 import unittest
 
@@ -67,6 +68,41 @@ class Bench(PareTest):
     def test_shapes_and_models_that_make_no_sense(self):
         self.assertIn("smollm2", run("bench", "kernels", "--shape", "12xx", check=2).stderr)
         self.assertIn("no such file", run("bench", "/nowhere/model.gguf", check=3).stderr)
+
+
+class Tune(PareTest):
+    def setUp(self):
+        self.cache = self.fresh("cache")
+
+    def pare(self, *words, check=0):
+        return run(*words, check=check, env={**os.environ, "PARE_CACHE": str(self.cache)})
+
+    def test_what_it_finds_changes_no_word(self):
+        ask = ("run", self.model, "--raw", "Some words", "--temp", 0, "-n", 20, "-t", 2)
+        before = self.pare(*ask).stdout
+        report = json.loads(self.pare("tune", self.model, "-t", 2, "--seconds", 0.01, "--best", 2, "--json").stdout)
+        self.assertTrue((self.cache / "tuning.json").is_file())
+        self.assertGreater(len(report["trials"]), 6)
+        for trial in report["trials"]:
+            self.assertTrue(trial["predicted_s"] > 0 and trial["measured_s"] > 0, trial)
+        for tokens in (1, 8, 256):
+            taken = [t for t in report["trials"] if t["tokens"] == tokens and t["taken"]]
+            self.assertEqual(len(taken), len({(t["layout"], t["rows"], t["cols"]) for t in report["trials"]}))
+        self.assertEqual(self.pare(*ask).stdout, before)
+
+    def test_a_damaged_file_is_said_and_left_out(self):
+        self.cache.mkdir()
+        (self.cache / "tuning.json").write_text("{ not json")
+        done = self.pare("run", self.model, "--raw", "Some words", "-n", 2)
+        self.assertIn("pare tune", done.stderr)
+
+    def test_shapes_and_kinds_by_name(self):
+        text = self.pare("tune", "--shape", "48x256", "--weights", "int4,F16-mask", "--seconds", 0.01).stdout
+        self.assertIn("panels of 4-bit codes", text)
+        self.assertIn("sparse rows of F16", text)
+        for words in (["--shape", "48x256", "--weights", "int9"], ["--shape", "48x256", "--weights", "int4--g"], [], ["--shape", "0x5"]):
+            self.pare("tune", *words, check=2)
+        self.assertFalse(json.loads((self.cache / "tuning.json").read_text())["products"] == [])
 
 
 if __name__ == "__main__":
