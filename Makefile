@@ -14,7 +14,7 @@ help:
 	@echo 'make build         the command ./pare and its tests'
 	@echo 'make format        lay the sources out as the tests want them'
 	@echo 'make fuzz          each reader for ten minutes (FUZZ_SECONDS=600)'
-	@echo 'make test-long     kill -9 at 200 random moments'
+	@echo 'make test-long     ten minutes of load on the server; kill -9 at 200 random moments'
 	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors, GPTQModel and gguf (TEXT=FILE: perplexity on it)'
 	@echo 'make bench         what the solvers take      make bench-memory   peak memory at the shapes of an 8B model'
 	@echo 'make bench-peers   beside llm-compressor and GPTQModel; TEXT=wikitext-2/valid.txt [OPTIONS=...]; hours'
@@ -43,6 +43,7 @@ test: build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh
 
 test-long: build
+	@LOAD_SECONDS=600 ctest --test-dir build/release -R 'cli/server_load' -V
 	@KILLS=200 ctest --test-dir build/release -R 'cli/kill' --output-on-failure --timeout 20000
 
 test-peers: build

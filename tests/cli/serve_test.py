@@ -27,8 +27,9 @@ class ServeTest(PareTest):
 
     @classmethod
     def tearDownClass(cls):
-        cls.server.stop()
+        code = cls.server.stop()
         super().tearDownClass()
+        assert code == 0, (code, "".join(cls.server.errors))  # a sanitizer's complaint shows here
 
     def setUp(self):
         self.assertTrue(self.server.alive(), "".join(self.server.errors))

@@ -73,7 +73,7 @@ ModelFacts facts_of(const ModelFiles& files, const ServeArgs& args, const std::s
 
 // Half of what is free, within all slots full; one whole context at least.
 uint64_t usual_cache_bytes(const LanguageModel& model, int64_t slots) {
-  const uint64_t one = static_cast<uint64_t>(model.context()) * model.bytes_per_token();
+  const uint64_t one = model.bytes_of(model.context());
   return std::max(one, std::min(one * static_cast<uint64_t>(slots), available_memory_bytes() / 2));
 }
 
