@@ -18,6 +18,7 @@
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/cli/commands.h"
+#include "pare/cli/model_report.h"
 #include "pare/cli/runtime_options.h"
 #include "pare/runtime/end_tokens.h"
 #include "pare/server/listen_socket.h"
@@ -97,6 +98,9 @@ std::shared_ptr<Service> load(const ServeArgs& args, Loaded& loaded) {
   loaded.model = std::make_unique<Model>(Model::load(files, options, *loaded.pool));
   loaded.language_model = as_language_model(*loaded.model);
   ModelFacts facts = facts_of(files, args, warning);
+  std::string report_warning;
+  facts.report = model_report(args.model, &report_warning).value_or("");
+  if (!report_warning.empty()) log_line(Level::warning, report_warning);
   facts.weight_bytes = loaded.model->weight_bytes();
   EngineOptions engine = args.engine;
   engine.batch = args.batch;
