@@ -174,6 +174,9 @@ class ChatPage(ClientTest):
         self.assertIn("<script>alert(1)</script> stays.", page.value(ANSWER))
         page.value("document.getElementById('start').hidden = true; write(show('assistant', ''), 'Still ```open:\\n```\\nlet x')")
         page.shoot("code")
+        page.value("write(show('assistant', ''), Array(80).fill('A line of a long answer, and a few words more so that it wraps on a phone.').join('\\n'));"
+                   "turns.scrollTop = turns.scrollHeight; note('80 lines')")
+        page.shoot("long")
         for width in (390, 320, 1100):
             page.call("Emulation.setDeviceMetricsOverride", width=width, height=780, deviceScaleFactor=1, mobile=width < 500)
             self.assertLessEqual(page.value("document.documentElement.scrollWidth"), width)
