@@ -170,9 +170,13 @@ def main():
         rows.append({"run": "second half", **load.run(args.clients, args.seconds / 2, args.bad)})
         memory.append(server.memory())
         alive = server.alive() and server.get("/health")[0] == 200
-        waiting = server.metric("sequences_waiting") + server.metric("sequences_running")
+        end = time.monotonic() + 10  # those whose clients hung up last
+        while (waiting := server.metric("sequences_waiting") + server.metric("sequences_running")) and time.monotonic() < end:
+            time.sleep(0.1)
+        if waiting:
+            load.fault(f"{waiting:.0f} sequences go on though nobody waits for them")
     except OSError as error:
-        alive, waiting = False, 0
+        alive = False
         load.fault(f"{type(error).__name__}: {error}")
     code = server.stop()
     if not alive:
@@ -191,7 +195,7 @@ def main():
     print("memory, MB: before", *[round(bytes_ / 1e6, 1) for bytes_ in memory], "(quiet, half, end)")
     for text in load.faults[:20]:
         print("FAULT", text[:1000])
-    print(f"{len(load.faults)} faults, {waiting:.0f} sequences left")
+    print(f"{len(load.faults)} faults")
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps({"rows": rows, "bad": {str(k): v for k, v in load.bad.items()}, "rss_bytes": memory,
                                                        "faults": len(load.faults)}, indent=1) + "\n")
