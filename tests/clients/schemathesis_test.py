@@ -17,7 +17,7 @@ class Schemathesis(ClientTest):
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run([sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run",
                                    self.url + "/openapi.json", "--checks", CHECKS, "--max-examples", os.environ.get("EXAMPLES", "40"),
-                                   "--header", "Authorization: Bearer " + KEY, "--seed", "1", "--workers", "2",
+                                   "--header", "Authorization: Bearer " + KEY, "--seed", "1", "--workers", "1",
                                    "--exclude-path", "/", "--request-timeout", "60", "--phases", "examples,coverage,fuzzing", "--no-color"],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, cwd=folder)
         print(done.stdout[-1500:])
