@@ -106,7 +106,7 @@ class LmEval(ClientTest):
         scores = [score for first in range(0, len(ids), 256) for score in self.scores(ids[first:first + 256])]
         ours, theirs = math.exp(-sum(scores) / len(scores)), json.loads(done.stdout)["perplexity"]
         print(f"perplexity: pare eval {theirs:.6f}, served {ours:.6f}")
-        self.assertAlmostEqual(theirs / ours, 1, delta=2e-3)  # keys and values are kept as f16 here
+        self.assertAlmostEqual(theirs / ours, 1, delta=2e-4)  # keys and values are kept as f16 here
 
     def test_multiple_choice(self):
         self.assertGreaterEqual(self.lm_eval("pare_choices")["acc,none"], 0.75)
