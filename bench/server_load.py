@@ -2,10 +2,11 @@
 
     python3 bench/server_load.py ./pare MODEL [--clients 64] [--seconds 60] [--bad 0.1] [--json FILE] [-- more words for pare serve]
 
-First one client alone, then one for each slot (a quiet run), then all at once with the bad ones among them. Prints how long good
-requests took (p50, p99), how bad ones were answered, and the memory of the server after the warm-up and at the end. Fails when the
-server ends or stops answering, when a good request fails, a bad one is answered with anything but a 4xx, the same request is
-answered differently, or the memory grows by more than --leak after it had filled its caches.
+First its cache is filled. Then one client alone, then one for each slot (a quiet run), then all at once with the bad ones among
+them. Prints how long good requests took (p50, p99), how bad ones were answered, and the memory of the server after the quiet run,
+in the middle and at the end. Fails when the server ends or stops answering, when a good request fails, a bad one is answered with
+anything but a 4xx and OpenAI's error object, the same request is answered differently, the slowest hundredth waits for more than
+--p99 times what its place in the queue explains, or the memory grows by more than --leak in the second half.
 """
 import argparse
 import concurrent.futures
@@ -97,11 +98,21 @@ class Load:
             events.close()
             status = "hung up"
         else:
-            status, _, _ = self.server.request("POST", path, body, timeout=300)
-            if not 400 <= status < 500:
-                self.fault(f"bad request answered with {status}: {path} {str(body)[:100]}")
+            status, _, data = self.server.request("POST", path, body, timeout=300)
+            if not 400 <= status < 500 or set(json.loads(data)["error"]) != {"message", "type", "code", "param"}:
+                self.fault(f"bad request answered with {status} {data[:100]}: {path} {str(body)[:100]}")
         with self.lock:
             self.bad[status] = self.bad.get(status, 0) + 1
+
+    def fill_cache(self):
+        """Short prompts, each its own, until what is kept of them fills the cache: from here on memory must not grow."""
+        most = self.server.get("/props")[1]["cache_bytes"]
+        before, number = -1, 0
+        while self.server.metric("kept_bytes") > before and self.server.metric("kept_bytes") < 0.9 * most:
+            before = self.server.metric("kept_bytes")
+            for _ in range(20):
+                number += 1
+                self.server.post(COMPLETIONS, {"prompt": f"{number} is a number. " * (1 + number % 3), "max_tokens": 1})
 
     def client(self, number, until, bad):
         rng = random.Random(number)
@@ -140,14 +151,17 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--bad", type=float, default=0.1, help="share of requests that are bad on purpose")
     parser.add_argument("--tokens", type=int, default=48, help="of the longest answers")
-    parser.add_argument("--leak", default=16, type=float, help="MB that the memory may grow by between the middle and the end")
+    parser.add_argument("--leak", default=4, type=float, help="MB that the memory may grow by between the middle and the end")
+    parser.add_argument("--p99", default=3, type=float, help="times the quiet run's, for each client that shares a slot")
+    parser.add_argument("--cache-memory", default="256MB", help="as pare serve has it; small: full, so that growth shows, early")
     parser.add_argument("--json", help="the figures, as a file")
     parser.add_argument("words", nargs="*", help="more words for pare serve, after --")
     args = parser.parse_args()
-    server = Server(args.pare, args.model, "--context", 2048, "--slots", args.slots, "--cache-memory", "256MB", *args.words, timeout=600)
+    server = Server(args.pare, args.model, "--context", 2048, "--slots", args.slots, "--cache-memory", args.cache_memory, *args.words, timeout=600)
     load = Load(server, args.tokens)
     rows, memory = [], []
     try:
+        load.fill_cache()
         rows.append({"run": "one client", **load.run(1, args.seconds / 10)})
         rows.append({"run": "quiet", **load.run(args.slots, args.seconds / 5)})
         memory.append(server.memory())
@@ -156,9 +170,13 @@ def main():
         rows.append({"run": "second half", **load.run(args.clients, args.seconds / 2, args.bad)})
         memory.append(server.memory())
         alive = server.alive() and server.get("/health")[0] == 200
-        waiting = server.metric("sequences_waiting") + server.metric("sequences_running")
+        end = time.monotonic() + 10  # those whose clients hung up last
+        while (waiting := server.metric("sequences_waiting") + server.metric("sequences_running")) and time.monotonic() < end:
+            time.sleep(0.1)
+        if waiting:
+            load.fault(f"{waiting:.0f} sequences go on though nobody waits for them")
     except OSError as error:
-        alive, waiting = False, 0
+        alive = False
         load.fault(f"{type(error).__name__}: {error}")
     code = server.stop()
     if not alive:
@@ -167,13 +185,17 @@ def main():
         load.faults.append(f"exit code {code} after SIGTERM")
     if len(memory) == 3 and memory[2] - memory[1] > args.leak * 1e6:
         load.faults.append(f"memory grew from {memory[1]} to {memory[2]} bytes in the second half")
+    for row in rows[2:]:
+        bound = args.p99 * (rows[1]["p99_s"] or 0) * max(1, args.clients / args.slots)
+        if row["p99_s"] is None or row["p99_s"] > bound:
+            load.faults.append(f"p99 {row['p99_s']} s in the {row['run']}, more than {bound:.3f}")
     for row in rows:
         print("  ".join(f"{name} {value}" for name, value in row.items()))
     print("bad requests by answer:", dict(sorted(load.bad.items(), key=str)))
     print("memory, MB: before", *[round(bytes_ / 1e6, 1) for bytes_ in memory], "(quiet, half, end)")
     for text in load.faults[:20]:
         print("FAULT", text[:1000])
-    print(f"{len(load.faults)} faults, {waiting:.0f} sequences left")
+    print(f"{len(load.faults)} faults")
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps({"rows": rows, "bad": {str(k): v for k, v in load.bad.items()}, "rss_bytes": memory,
                                                        "faults": len(load.faults)}, indent=1) + "\n")

@@ -27,8 +27,9 @@ class ServeTest(PareTest):
 
     @classmethod
     def tearDownClass(cls):
-        cls.server.stop()
+        code = cls.server.stop()
         super().tearDownClass()
+        assert code == 0, (code, "".join(cls.server.errors))  # a sanitizer's complaint shows here
 
     def setUp(self):
         self.assertTrue(self.server.alive(), "".join(self.server.errors))
@@ -439,6 +440,41 @@ class Attacks(ServeTest):
                 piece = connection.recv(65536)
                 self.assertTrue(piece, data)
                 data += piece
+
+
+class Report(PareTest):
+    """What `pare compress` said of the model beside it."""
+    REPORT = {"model": {"path": "/models/Base-1B/", "bytes": 4000000, "parameters": 1000},
+              "result": {"bytes": None, "bits_per_weight": 4.25, "sparsity": 0.5},
+              "evaluation": {"text": "kept apart from: /a/b.txt", "before": {"perplexity": 10.0}, "after": {"perplexity": 10.5}, "kl": None}}
+
+    def props(self, report, model=None):
+        path = self.model / "report.json"
+        try:
+            if report is not None:
+                path.write_text(report if isinstance(report, str) else json.dumps(report))
+            with Server(PARE, model or self.model) as server:
+                report = server.get("/props")[1]["report"]
+            return report, "".join(server.errors)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def test_it_is_shown_when_it_is_about_these_weights(self):
+        size = (self.model / "model.safetensors").stat().st_size
+        report = {**self.REPORT, "result": {**self.REPORT["result"], "bytes": size}}
+        self.assertEqual(self.props(report)[0],
+                         {"base": "Base-1B", "base_bytes": 4000000, "bytes": size, "bits_per_weight": 4.25, "sparsity": 0.5,
+                          "text": "text kept apart from b.txt", "base_perplexity": 10, "perplexity": 10.5})
+        self.assertEqual(self.props({"result": {"bytes": size}, "model": 7, "evaluation": []})[0], {"bytes": size})
+
+    def test_otherwise_nothing_is(self):
+        self.assertIsNone(self.props(None)[0])
+        for report, why in (({**self.REPORT, "result": {"bytes": 5}}, "other weights"), ({}, "no size said"), ("[1]", "not a report"),
+                            ("{", "report.json"), ("[" * 100000, "report.json")):
+            with self.subTest(why):
+                shown, said = self.props(report)
+                self.assertIsNone(shown)
+                self.assertIn(why, said)
 
 
 class Keys(PareTest):

@@ -35,8 +35,10 @@ class Server:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.stop()
+    def __exit__(self, kind, *_):
+        code = self.stop()
+        if kind is None and code != 0:
+            raise AssertionError(f"exit code {code} after SIGTERM: " + "".join(self.errors))
 
     def stop(self, timeout=60, again=True):
         """SIGTERM, unless it was sent before; the exit code."""

@@ -18,6 +18,7 @@
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/cli/commands.h"
+#include "pare/cli/model_report.h"
 #include "pare/cli/runtime_options.h"
 #include "pare/runtime/end_tokens.h"
 #include "pare/server/listen_socket.h"
@@ -73,7 +74,7 @@ ModelFacts facts_of(const ModelFiles& files, const ServeArgs& args, const std::s
 
 // Half of what is free, within all slots full; one whole context at least.
 uint64_t usual_cache_bytes(const LanguageModel& model, int64_t slots) {
-  const uint64_t one = static_cast<uint64_t>(model.context()) * model.bytes_per_token();
+  const uint64_t one = model.bytes_of(model.context());
   return std::max(one, std::min(one * static_cast<uint64_t>(slots), available_memory_bytes() / 2));
 }
 
@@ -97,6 +98,9 @@ std::shared_ptr<Service> load(const ServeArgs& args, Loaded& loaded) {
   loaded.model = std::make_unique<Model>(Model::load(files, options, *loaded.pool));
   loaded.language_model = as_language_model(*loaded.model);
   ModelFacts facts = facts_of(files, args, warning);
+  std::string report_warning;
+  facts.report = model_report(args.model, &report_warning).value_or("");
+  if (!report_warning.empty()) log_line(Level::warning, report_warning);
   facts.weight_bytes = loaded.model->weight_bytes();
   EngineOptions engine = args.engine;
   engine.batch = args.batch;

@@ -25,8 +25,8 @@ EngineOptions completed(EngineOptions options, const LanguageModel& model, const
   options.end_tokens.erase(std::unique(options.end_tokens.begin(), options.end_tokens.end()), options.end_tokens.end());
   options.batch = std::max(options.batch, options.slots);
   options.mixed_batch = std::clamp(options.mixed_batch, options.slots + 1, std::max(options.batch, options.slots + 1));
-  const auto whole = static_cast<uint64_t>(model.context()) * model.bytes_per_token();
-  if (options.cache_bytes == 0) options.cache_bytes = whole * static_cast<uint64_t>(options.slots);
+  if (options.cache_bytes == 0)
+    options.cache_bytes = model.bytes_of(model.context()) * static_cast<uint64_t>(options.slots);
   if (options.max_tokens <= 0) options.max_tokens = model.context();
   return options;
 }
@@ -68,6 +68,7 @@ struct Engine::Impl {
   void sweep();
   void admit();
   bool begin(Job& job);
+  bool begins(Job& job);
   std::vector<Share> plan(bool embeddings);
   void make_room(std::vector<Share>& shares);
   void pass(const std::vector<Share>& shares, bool embeddings);
@@ -141,7 +142,7 @@ void Engine::Impl::check(const GenerationRequest& request) const {
                      std::to_string(wanted) + ": together " + std::to_string(prompt + wanted) + ", more than " +
                      context + ". Ask for at most " + std::to_string(model.context() - prompt));
   }
-  if (static_cast<uint64_t>(prompt + wanted) * model.bytes_per_token() > options.cache_bytes) {
+  if (model.bytes_of(prompt + wanted) > options.cache_bytes) {
     throw InputError("prompt and answer of " + std::to_string(prompt + wanted) + " tokens need more memory than is " +
                      "set aside for keys and values: ask for less, or start with a larger cache");
   }
@@ -265,10 +266,10 @@ uint64_t Engine::Impl::used_bytes() const {
 void Engine::Impl::admit() {
   while (static_cast<int64_t>(running.size()) < options.slots) {
     uint64_t promised = 0;
-    for (const JobPtr& job : running) promised += job->tokens().size() * model.bytes_per_token();
+    for (const JobPtr& job : running) promised += model.bytes_of(static_cast<int64_t>(job->tokens().size()));
     std::lock_guard lock(mutex);
     if (queue.empty()) return;
-    const uint64_t need = (queue.front()->tokens().size() + 1) * model.bytes_per_token();
+    const uint64_t need = model.bytes_of(static_cast<int64_t>(queue.front()->tokens().size()) + 1);
     if (!running.empty() && promised + need > options.cache_bytes) return;
     running.push_back(std::move(queue.front()));
     queue.pop_front();
@@ -313,11 +314,26 @@ bool Engine::Impl::begin(Job& job) {
   return true;
 }
 
+// Memory may end here, whatever was counted: then what is kept goes, and at last this job, but not the engine.
+bool Engine::Impl::begins(Job& job) {
+  try {
+    try {
+      return begin(job);
+    } catch (const std::bad_alloc&) {
+      prefixes.clear();
+      return begin(job);
+    }
+  } catch (const std::exception&) {
+    job.end(Finish::failed, "no memory for the keys and values of another sequence");
+    return false;
+  }
+}
+
 std::vector<Engine::Impl::Share> Engine::Impl::plan(bool embeddings) {
   std::vector<Share> shares;
   std::vector<Job*> prompts;
   for (JobPtr& job : running) {
-    if (job->ended() || (job->request().pooling != Pooling::none) != embeddings || !begin(*job)) continue;
+    if (job->ended() || (job->request().pooling != Pooling::none) != embeddings || !begins(*job)) continue;
     if (job->pending() == 1) {
       shares.push_back({job.get(), 1});
     } else {
@@ -350,7 +366,10 @@ std::vector<Engine::Impl::Share> Engine::Impl::plan(bool embeddings) {
 void Engine::Impl::make_room(std::vector<Share>& shares) {
   const auto need = [&] {
     uint64_t bytes = used_bytes() + prefixes.bytes();
-    for (const Share& share : shares) bytes += static_cast<uint64_t>(share.count) * model.bytes_per_token();
+    for (const auto& [job, count] : shares) {
+      const uint64_t after = model.bytes_of(job->computed() + count), now = job->state->bytes();
+      bytes += after > now ? after - now : 0;
+    }
     return bytes;
   };
   while (need() > options.cache_bytes && prefixes.drop_oldest()) {

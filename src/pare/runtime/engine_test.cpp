@@ -309,6 +309,23 @@ TEST_F(EngineTest, AFaultOfThePassFailsOnlyWhoseItIs) {
   EXPECT_EQ(wait(handles[2]).ids(), alone(model, good));
 }
 
+TEST_F(EngineTest, WithoutMemoryForAStateOnlyThatRequestFails) {
+  std::atomic<int> left = 0;
+  model.before_state = [&] {
+    if (left-- > 0) throw std::bad_alloc();
+  };
+  start();
+  left = 1;  // what is kept is given up, and it goes on
+  const auto good = greedy({1, 2}, 10);
+  EXPECT_EQ(wait(submit(good)).ids(), alone(model, good));
+  left = 2;
+  const auto handle = submit(greedy({3, 4}, 10));
+  EXPECT_EQ(wait(handle).finish, Finish::failed);
+  EXPECT_THAT(handle->error(), HasSubstr("no memory"));
+  left = 0;
+  EXPECT_EQ(wait(submit(good)).ids(), alone(model, good));
+}
+
 TEST_F(EngineTest, DrainingFinishesWhatRunsAndDropsWhatWaits) {
   model.pass_time = 2ms;
   start({.slots = 1});

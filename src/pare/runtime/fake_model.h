@@ -29,14 +29,18 @@ class FakeModel : public LanguageModel {
   Script script;
   std::chrono::microseconds pass_time{0};
   std::function<void(std::span<const Step>)> before_pass;  // may throw, as a model without memory does
+  std::function<void()> before_state;                      // the same
   // Counted over all passes.
   std::atomic<int64_t> passes = 0, tokens = 0, largest_pass = 0, most_steps = 0, states_alive = 0, peak_tokens = 0;
 
   int64_t vocab_size() const override { return vocab_; }
   int64_t hidden_size() const override { return 8; }
   int64_t context() const override { return context_; }
-  uint64_t bytes_per_token() const override { return kBytesPerToken; }
-  std::unique_ptr<State> new_state() const override { return std::make_unique<FakeState>(this); }
+  uint64_t bytes_of(int64_t tokens) const override { return static_cast<uint64_t>(tokens) * kBytesPerToken; }
+  std::unique_ptr<State> new_state() const override {
+    if (before_state) before_state();
+    return std::make_unique<FakeState>(this);
+  }
   std::span<const float> logits(std::span<const Step> steps) override {
     return run(steps, [&](std::span<const int32_t> so_far) { return script(so_far); });
   }

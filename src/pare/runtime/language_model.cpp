@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "pare/runtime/sequence.h"
+
 namespace pare {
 namespace {
 
@@ -22,11 +24,11 @@ class RealState : public LanguageModel::State {
 
 class RealModel : public LanguageModel {
  public:
-  explicit RealModel(Model& model) : model_(model) {}
+  explicit RealModel(Model& model) : model_(model), cache_(model.new_sequence()->impl().shape) {}
   int64_t vocab_size() const override { return model_.vocab_size(); }
   int64_t hidden_size() const override { return model_.config().hidden; }
   int64_t context() const override { return model_.context(); }
-  uint64_t bytes_per_token() const override { return model_.cache_bytes_per_token(); }
+  uint64_t bytes_of(int64_t tokens) const override { return cache_.bytes(tokens); }
   std::unique_ptr<State> new_state() const override { return std::make_unique<RealState>(model_.new_sequence()); }
   std::span<const float> logits(std::span<const Step> steps) override { return model_.forward(translate(steps)); }
   std::span<const float> hidden(std::span<const Step> steps) override { return model_.hidden(translate(steps)); }
@@ -41,6 +43,7 @@ class RealModel : public LanguageModel {
   }
 
   Model& model_;
+  const CacheShape cache_;
   std::vector<SequenceStep> steps_;
 };
 

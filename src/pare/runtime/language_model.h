@@ -33,8 +33,8 @@ class LanguageModel {
   virtual ~LanguageModel() = default;
   virtual int64_t vocab_size() const = 0;
   virtual int64_t hidden_size() const = 0;
-  virtual int64_t context() const = 0;  // tokens a state can hold
-  virtual uint64_t bytes_per_token() const = 0;
+  virtual int64_t context() const = 0;                  // tokens a state can hold
+  virtual uint64_t bytes_of(int64_t tokens) const = 0;  // what a state takes that holds so many
   virtual std::unique_ptr<State> new_state() const = 0;
   // f32 [wanted of all steps, vocab_size], valid until the next call. Of a step: the same bits whoever goes along and
   // however its tokens are cut into passes.

@@ -22,8 +22,9 @@ void PrefixCache::insert(std::vector<int32_t> tokens, std::unique_ptr<State> sta
       entries_.splice(entries_.begin(), entries_, entry);
       return;
     }
-    entry = common == static_cast<int64_t>(entry->tokens.size()) ? entries_.erase(entry) : std::next(entry);
+    entry = common == static_cast<int64_t>(entry->tokens.size()) ? erase(entry) : std::next(entry);
   }
+  bytes_ += state->bytes();
   entries_.push_front({std::move(tokens), std::move(state)});
 }
 
@@ -46,6 +47,7 @@ std::unique_ptr<PrefixCache::State> PrefixCache::begin(std::span<const int32_t> 
     while (bytes() + copy_bytes > allowed_bytes && entries_.size() > 1) drop_oldest();
     if (bytes() + copy_bytes <= allowed_bytes) return entry->state->fork(length);
   }
+  bytes_ -= entry->state->bytes();
   auto state = std::move(entry->state);
   entries_.erase(entry);
   state->truncate(length);
@@ -54,14 +56,18 @@ std::unique_ptr<PrefixCache::State> PrefixCache::begin(std::span<const int32_t> 
 
 bool PrefixCache::drop_oldest() {
   if (entries_.empty()) return false;
-  entries_.pop_back();
+  erase(std::prev(entries_.end()));
   return true;
 }
 
-uint64_t PrefixCache::bytes() const {
-  uint64_t bytes = 0;
-  for (const Entry& entry : entries_) bytes += entry.state->bytes();
-  return bytes;
+void PrefixCache::clear() {
+  entries_.clear();
+  bytes_ = 0;
+}
+
+std::list<PrefixCache::Entry>::iterator PrefixCache::erase(std::list<Entry>::iterator entry) {
+  bytes_ -= entry->state->bytes();
+  return entries_.erase(entry);
 }
 
 }  // namespace pare

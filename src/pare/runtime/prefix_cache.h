@@ -29,8 +29,8 @@ class PrefixCache {
   std::unique_ptr<State> begin(std::span<const int32_t> prompt, int64_t length, uint64_t allowed_bytes);
 
   bool drop_oldest();  // false: nothing to drop
-  void clear() { entries_.clear(); }
-  uint64_t bytes() const;
+  void clear();
+  uint64_t bytes() const { return bytes_; }
   size_t size() const { return entries_.size(); }
 
  private:
@@ -38,7 +38,10 @@ class PrefixCache {
     std::vector<int32_t> tokens;
     std::unique_ptr<State> state;
   };
+  std::list<Entry>::iterator erase(std::list<Entry>::iterator entry);
+
   std::list<Entry> entries_;  // the most recently used first
+  uint64_t bytes_ = 0;        // of all entries
 };
 
 }  // namespace pare

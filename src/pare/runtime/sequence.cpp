@@ -1,5 +1,6 @@
 #include "pare/runtime/sequence.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "pare/base/error.h"
@@ -7,11 +8,33 @@
 namespace pare {
 namespace {
 
+constexpr int64_t kPageBytes = 4096;
+
 int64_t value_bytes(CacheType type) {
   return type == CacheType::int8 ? 1 : 2;
 }
 
+// Pages under the first `used` bytes of each of `count` places that lie `stride` bytes apart, from a page's beginning.
+int64_t pages_under(int64_t used, int64_t stride, int64_t count) {
+  int64_t pages = 0, counted = 0;  // pages before `counted` are in already
+  for (int64_t i = 0; i < count && used > 0; ++i) {
+    const int64_t first = std::max(counted, i * stride / kPageBytes);
+    const int64_t end = (i * stride + used + kPageBytes - 1) / kPageBytes;
+    pages += std::max<int64_t>(0, end - first);
+    counted = std::max(counted, end);
+  }
+  return pages;
+}
+
 }  // namespace
+
+uint64_t CacheShape::bytes(int64_t tokens) const {
+  const int64_t size = value_bytes(type), positions = padded_capacity(), blocks = (tokens + 15) / 16 * 16;
+  const auto pages = [&](int64_t used, int64_t each) { return pages_under(used * each, positions * each, kv_heads); };
+  int64_t of_layer = pages(blocks, dim * size) + pages(tokens, padded_dim() * size);
+  if (type == CacheType::int8) of_layer += pages(blocks, sizeof(float)) + pages(tokens, sizeof(float));
+  return static_cast<uint64_t>(layers * of_layer * kPageBytes);
+}
 
 uint64_t CacheShape::bytes_per_token() const {
   const int64_t scales = type == CacheType::int8 ? 2 * static_cast<int64_t>(sizeof(float)) : 0;
@@ -62,11 +85,12 @@ int64_t Sequence::capacity() const {
 
 void Sequence::truncate(int64_t length) {
   PARE_ASSERT(length >= 0 && length <= impl_->length);
+  impl_->longest = std::max(impl_->longest, impl_->length);
   impl_->length = length;
 }
 
 uint64_t Sequence::bytes() const {
-  return static_cast<uint64_t>(impl_->length) * impl_->shape.bytes_per_token();
+  return impl_->shape.bytes(std::max(impl_->length, impl_->longest));
 }
 
 std::unique_ptr<Sequence> Sequence::fork(int64_t length) const {

@@ -3,6 +3,7 @@
 
 #include <microhttpd.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,7 +18,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
   HttpRequest request;  // of the HTTP thread until the worker has it
   size_t route = 0;
-  bool received = false;  // handed to a worker
+  std::atomic<bool> received = false;  // handed to a worker; the watcher looks at it
 
   int socket() const { return socket_; }
 

@@ -92,7 +92,7 @@ std::unique_ptr<Answer> props(const Service& service) {
   const EngineOptions& options = service.engine.options();
   AnswerJson ends = AnswerJson::array();
   for (int32_t id : options.end_tokens) ends.push_back(service.tokenizer.token(id));
-  const std::string& warning = service.facts.chat_template_warning;
+  const std::string &warning = service.facts.chat_template_warning, &report = service.facts.report;
   return json_answer({{"model", service.facts.id},
                       {"format", service.facts.format},
                       {"parameters", service.facts.parameters},
@@ -107,6 +107,7 @@ std::unique_ptr<Answer> props(const Service& service) {
                       {"eos_token", token_or_null(service, service.tokenizer.eos())},
                       {"end_tokens", std::move(ends)},
                       {"chat_template", chat_template_or_null(service)},
+                      {"report", report.empty() ? AnswerJson() : AnswerJson::parse(report)},
                       {"chat_template_warning", warning.empty() ? AnswerJson() : AnswerJson(warning)},
                       {"version", version()},
                       {"commit", git_commit()}});

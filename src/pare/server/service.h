@@ -18,6 +18,7 @@ struct ModelFacts {
   std::string id;      // what /v1/models calls it
   std::string format;  // "gguf"
   std::string chat_template_warning;
+  std::string report;  // JSON: what compressing it cost, as cli/model_report.h has it; "" when nothing is known
   uint64_t weight_bytes = 0, parameters = 0;
   int64_t created = 0;  // seconds since 1970
 };

@@ -1,0 +1,69 @@
+#include "pare/cli/model_report.h"
+
+#include <nlohmann/json.hpp>
+
+#include "pare/base/error.h"
+#include "pare/base/json.h"
+#include "pare/pipeline/report.h"
+#include "pare/pipeline/report_values.h"
+
+namespace pare {
+namespace {
+
+namespace fs = std::filesystem;
+
+uint64_t weight_file_bytes(const fs::path& model) {
+  if (!fs::is_directory(model)) return fs::file_size(model);
+  uint64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(model)) {
+    const auto kind = entry.path().extension();
+    if (kind == ".safetensors" || kind == ".gguf") bytes += entry.file_size();
+  }
+  return bytes;
+}
+
+std::string facts_of(const nlohmann::json& report) {
+  const Field root(report);
+  const Field result = root["result"], evaluation = root["evaluation"];
+  nlohmann::json facts = nlohmann::json::object();
+  const auto number = [&](const char* name, Field field) {
+    if (const auto value = field.number()) facts[name] = *value;
+  };
+  const auto text = [&](const char* name, const std::string& value) {
+    if (!value.empty()) facts[name] = value;
+  };
+  text("base", last_component(root["model"]["path"].text()));
+  number("base_bytes", root["model"]["bytes"]);
+  number("bytes", result["bytes"]);
+  number("bits_per_weight", result["bits_per_weight"]);
+  number("sparsity", result["sparsity"]);
+  text("text", text_name(evaluation["text"].text()));
+  number("base_perplexity", evaluation["before"]["perplexity"]);
+  number("perplexity", evaluation["after"]["perplexity"]);
+  number("kl", evaluation["kl"]);
+  number("top1", evaluation["top1"]);
+  return dump_json(facts);
+}
+
+}  // namespace
+
+std::optional<std::string> model_report(const fs::path& model, std::string* warning) {
+  const fs::path folder = fs::is_directory(model) ? model : fs::absolute(model).parent_path();
+  const fs::path file = folder / "report.json";
+  std::error_code error;
+  if (!fs::exists(file, error)) return std::nullopt;
+  try {
+    const nlohmann::json report = read_report(file);
+    const auto said = Field(report)["result"]["bytes"].number();
+    const uint64_t there = weight_file_bytes(model);
+    if (said && *said == static_cast<double>(there)) return facts_of(report);
+    *warning = file.string() + ": is about other weights (" +
+               (said ? grouped_digits(*said) + " bytes" : std::string("no size said")) + ", the model has " +
+               grouped_digits(static_cast<double>(there)) + "): not shown";
+  } catch (const std::exception& fault) {
+    *warning = file.string() + ": " + fault.what() + "; not shown";
+  }
+  return std::nullopt;
+}
+
+}  // namespace pare
