@@ -22,17 +22,25 @@ uint32_t word_at(const uint8_t* codes, int64_t step) {
   return word;
 }
 
-// A row's block into its panel: every plane takes words of 4 codes, shifted into place; dst is zero before.
+// A row's block into its panel: every word of a plane is put together from the steps that it holds, and written once.
 void put_block(Codes kind, const uint8_t* codes, int64_t row, uint8_t* dst) {
   uint32_t* words = reinterpret_cast<uint32_t*>(dst) + row;
+  uint32_t step[8];
+  for (int64_t s = 0; s < 8; ++s) step[s] = word_at(codes, s);
   const auto plane4 = [&](uint32_t* at) {
-    for (int64_t s = 0; s < 8; ++s) at[16 * (s % 4)] |= (word_at(codes, s) & 0x0f0f0f0fu) << (s < 4 ? 0 : 4);
+    for (int64_t s = 0; s < 4; ++s) at[16 * s] = (step[s] & 0x0f0f0f0fu) | (step[s + 4] & 0x0f0f0f0fu) << 4;
   };
   const auto plane2 = [&](uint32_t* at, int from) {
-    for (int64_t s = 0; s < 8; ++s) at[16 * (s % 2)] |= ((word_at(codes, s) >> from) & 0x03030303u) << (2 * (s / 2));
+    for (int64_t s = 0; s < 2; ++s) {
+      uint32_t word = 0;
+      for (int64_t i = 0; i < 4; ++i) word |= ((step[s + 2 * i] >> from) & 0x03030303u) << (2 * i);
+      at[16 * s] = word;
+    }
   };
   const auto plane1 = [&](uint32_t* at, int from) {
-    for (int64_t s = 0; s < 8; ++s) *at |= ((word_at(codes, s) >> from) & 0x01010101u) << s;
+    uint32_t word = 0;
+    for (int64_t s = 0; s < 8; ++s) word |= ((step[s] >> from) & 0x01010101u) << s;
+    *at = word;
   };
   switch (kind) {
     case Codes::bits2:
@@ -50,7 +58,7 @@ void put_block(Codes kind, const uint8_t* codes, int64_t row, uint8_t* dst) {
       plane4(words);
       return plane2(words + 64, 4);
     case Codes::bits8:
-      for (int64_t s = 0; s < 8; ++s) words[16 * s] = word_at(codes, s);
+      for (int64_t s = 0; s < 8; ++s) words[16 * s] = step[s];
       return;
     case Codes::sparse4:
     case Codes::sparse8:

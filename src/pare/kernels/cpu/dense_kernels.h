@@ -23,22 +23,17 @@ PARE_KERNEL typename I::Floats load_tail(const uint8_t* src, int64_t count) {
   return load_dense<I, type>(padded);
 }
 
-// `row_count` rows times `count` tokens; one sum of 16 lanes for each pair, so every tile gives the same bits.
+// `row_count` rows times `count` tokens, columns `from` to `to`, onto sums of 16 lanes. Whole 16s but for the row's
+// end.
 template <class I, DenseType type, int row_count, int count>
-PARE_KERNEL void dense_tile(const uint8_t* w, int64_t cols, const Rows& x, int64_t token, float* y, int64_t stride) {
+PARE_KERNEL void add_products(const uint8_t* w, int64_t cols, const float* x, int64_t padded, int64_t from, int64_t to,
+                              bool fetch_next, typename I::Floats (&sum)[row_count][count]) {
   using Floats = typename I::Floats;
-  constexpr int64_t size = type == DenseType::f32 ? 4 : 2;
-  const int64_t padded = x.blocks * kBlockCols, whole = cols / 16 * 16;
-  const float* src = x.values + token * padded;
-  Floats sum[row_count][count];
-#pragma GCC unroll 16
-  for (int r = 0; r < row_count; ++r) {
-    for (int t = 0; t < count; ++t) sum[r][t] = I::splat_float(0);
-  }
+  constexpr int64_t size = type == DenseType::f32 ? 4 : 2, step_bytes = row_count * 16 * size;
   const auto add = [&](int64_t k, const auto& load) {
     Floats v[count];
 #pragma GCC unroll 16
-    for (int t = 0; t < count; ++t) v[t] = I::load_f32(src + t * padded + k);
+    for (int t = 0; t < count; ++t) v[t] = I::load_f32(x + t * padded + k);
 #pragma GCC unroll 16
     for (int r = 0; r < row_count; ++r) {
       const Floats row = load(w + (r * cols + k) * size);
@@ -46,21 +41,73 @@ PARE_KERNEL void dense_tile(const uint8_t* w, int64_t cols, const Rows& x, int64
       for (int t = 0; t < count; ++t) sum[r][t] = I::fma(row, v[t], sum[r][t]);
     }
   };
-  for (int64_t k = 0; k < whole; k += 16) add(k, [](const uint8_t* at) { return load_dense<I, type>(at); });
-  if (whole < cols) add(whole, [&](const uint8_t* at) { return load_tail<I, type>(at, cols - whole); });
+  const int64_t whole = to / 16 * 16;
+  // Rows side by side are as many streams of which each is short: what follows them is asked for in its own order.
+  const uint8_t* next = w + row_count * cols * size;
+  for (int64_t k = from; k < whole; k += 16, next += step_bytes) {
+    if (count == 1 && fetch_next) {
+      for (int64_t at = 0; at < step_bytes; at += 64) __builtin_prefetch(next + at, 0, 2);
+    }
+    add(k, [](const uint8_t* at) { return load_dense<I, type>(at); });
+  }
+  if (whole < to) add(whole, [&](const uint8_t* at) { return load_tail<I, type>(at, to - whole); });
+}
+
+// One sum of 16 lanes for each pair of row and token, over all columns: every tile gives the same bits.
+template <class I, DenseType type, int row_count, int count>
+PARE_KERNEL void dense_tile(const uint8_t* w, int64_t cols, const Rows& x, int64_t token, bool fetch_next, float* y,
+                            int64_t stride) {
+  const int64_t padded = x.blocks * kBlockCols;
+  typename I::Floats sum[row_count][count];
+#pragma GCC unroll 16
+  for (int r = 0; r < row_count; ++r) {
+    for (int t = 0; t < count; ++t) sum[r][t] = I::splat_float(0);
+  }
+  add_products<I, type, row_count, count>(w, cols, x.values + token * padded, padded, 0, cols, fetch_next, sum);
+#pragma GCC unroll 16
   for (int r = 0; r < row_count; ++r) {
     for (int t = 0; t < count; ++t) y[(token + t) * stride + r] = I::sum(sum[r][t]);
   }
 }
 
-// `row_count` rows times all tokens, tile by tile.
-template <class I, DenseType type, int row_count>
-PARE_KERNEL void dense_rows(const uint8_t* w, int64_t cols, const Rows& x, float* y, int64_t stride) {
-  int64_t t = 0;
-  for (; t + I::dense_tile <= x.tokens; t += I::dense_tile) {
-    dense_tile<I, type, row_count, I::dense_tile>(w, cols, x, t, y, stride);
+constexpr int64_t kDenseRows = 4, kWideRows = 8;  // at once, with tiles of tokens and with few tokens
+constexpr int64_t kDenseDepth = 1024;             // columns of a tile's tokens that the first-level cache holds
+constexpr int64_t kDenseBlockRows = 32;           // rows that the second-level cache holds
+
+// Up to kDenseBlockRows rows, a multiple of kDenseRows, times whole tiles of tokens: a tile's values come from the
+// first-level cache for all rows, a piece of the columns at a time, with the sums in memory between pieces.
+template <class I, DenseType type>
+void dense_block(const uint8_t* w, int64_t cols, const Rows& x, int64_t rows, int64_t tokens, float* y,
+                 int64_t stride) {
+  constexpr int64_t size = type == DenseType::f32 ? 4 : 2, count = I::dense_tile;
+  const int64_t padded = x.blocks * kBlockCols;
+  alignas(64) float sums[kDenseBlockRows * count * 16];
+  for (int64_t t = 0; t < tokens; t += count) {
+    const float* values = x.values + t * padded;
+    for (int64_t from = 0; from < cols; from += kDenseDepth) {
+      const int64_t to = from + kDenseDepth < cols ? from + kDenseDepth : cols;
+      for (int64_t r = 0; r < rows; r += kDenseRows) {
+        float* at = sums + r * count * 16;
+        typename I::Floats sum[kDenseRows][count];
+#pragma GCC unroll 16
+        for (int i = 0; i < kDenseRows; ++i) {
+          for (int j = 0; j < count; ++j) {
+            sum[i][j] = from == 0 ? I::splat_float(0) : I::load_f32(at + 16 * (i * count + j));
+          }
+        }
+        add_products<I, type, kDenseRows, count>(w + r * cols * size, cols, values, padded, from, to, false, sum);
+#pragma GCC unroll 16
+        for (int i = 0; i < kDenseRows; ++i) {
+          for (int j = 0; j < count; ++j) I::store_f32(at + 16 * (i * count + j), sum[i][j]);
+        }
+      }
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t j = 0; j < count; ++j) {
+        y[(t + j) * stride + r] = I::sum(I::load_f32(sums + 16 * (r * count + j)));
+      }
+    }
   }
-  for (; t < x.tokens; ++t) dense_tile<I, type, row_count, 1>(w, cols, x, t, y, stride);
 }
 
 // Calls each(rows of x, where their y begins): of many tokens a span at a time, whose values stay in a cache.
@@ -75,29 +122,38 @@ PARE_KERNEL void in_spans(const Rows& x, const Variant& how, float* y, int64_t s
   }
 }
 
-constexpr int64_t kDenseRows = 4, kWideRows = 8;  // at once, with tiles of tokens and with few tokens
+// All of x with `rows` rows.
+template <class I, DenseType type>
+void dense_rows(const uint8_t* w, int64_t cols, const Rows& x, const Variant& how, int64_t rows, float* y,
+                int64_t stride) {
+  constexpr int64_t row_size = type == DenseType::f32 ? 4 : 2;
+  const bool fetch_next = how.fetch_ahead > 0;
+  const int64_t in_tiles = x.tokens / I::dense_tile * I::dense_tile;
+  // `row_count` rows from `r` on, a token at a time.
+  const auto single = [&]<int row_count>(int64_t r, int64_t token) {
+    for (int64_t t = token; t < x.tokens; ++t) {
+      dense_tile<I, type, row_count, 1>(w + r * cols * row_size, cols, x, t, fetch_next && t == 0, y + r, stride);
+    }
+  };
+  int64_t r = 0;
+  if (in_tiles == 0) {
+    for (; r + kWideRows <= rows; r += kWideRows) single.template operator()<kWideRows>(r, 0);
+  }
+  while (r + kDenseRows <= rows) {
+    const int64_t left = (rows - r) / kDenseRows * kDenseRows,
+                  end = r + (left < kDenseBlockRows ? left : kDenseBlockRows);
+    if (in_tiles > 0) dense_block<I, type>(w + r * cols * row_size, cols, x, end - r, in_tiles, y + r, stride);
+    for (; r < end; r += kDenseRows) single.template operator()<kDenseRows>(r, in_tiles);
+  }
+  for (; r < rows; ++r) single.template operator()<1>(r, 0);
+}
 
 template <class I, DenseType type>
 void dense_of(const void* w, int64_t cols, const Rows& tokens, const Variant& how, int64_t first, int64_t last,
               float* y, int64_t stride) {
   constexpr int64_t size = type == DenseType::f32 ? 4 : 2;
-  const auto row_at = [&](int64_t row) { return static_cast<const uint8_t*>(w) + row * cols * size; };
   in_spans<I>(tokens, how, y, stride, [&](const Rows& x, float* out) {
-    int64_t r = first;
-    if (x.tokens < I::dense_tile) {
-      for (; r + kWideRows <= last; r += kWideRows) {
-        for (int64_t t = 0; t < x.tokens; ++t) {
-          dense_tile<I, type, kWideRows, 1>(row_at(r), cols, x, t, out + (r - first), stride);
-        }
-      }
-    }
-    for (; r + kDenseRows <= last; r += kDenseRows) {
-      dense_rows<I, type, kDenseRows>(row_at(r), cols, x, out + (r - first), stride);
-    }
-    for (; r < last; ++r) {
-      for (int64_t t = 0; t < x.tokens; ++t)
-        dense_tile<I, type, 1, 1>(row_at(r), cols, x, t, out + (r - first), stride);
-    }
+    dense_rows<I, type>(static_cast<const uint8_t*>(w) + first * cols * size, cols, x, how, last - first, out, stride);
   });
 }
 

@@ -56,20 +56,21 @@ void sparse_rows_of(const SparseRows& w, const Rows& tokens, const Variant& how,
   }
   auto* values = static_cast<float*>(room);
   const int64_t cols = kBlockCols * w.masks_per_row;
-  const auto spread = [&]<int row_count>(int64_t row) {
-    spread_rows<I, type, row_count>(w, row, ahead, [&](int64_t column, int r, typename I::Floats v) {
-      I::store_f32(values + r * cols + column, v);
-    });
-    return reinterpret_cast<const uint8_t*>(values);
-  };
   in_spans<I>(tokens, how, y, stride, [&](const Rows& x, float* out) {
-    int64_t r = first;
-    for (; r + kDenseRows <= last; r += kDenseRows) {
-      dense_rows<I, DenseType::f32, kDenseRows>(spread.template operator()<kDenseRows>(r), cols, x, out + (r - first),
-                                                stride);
-    }
-    for (; r < last; ++r) {
-      dense_rows<I, DenseType::f32, 1>(spread.template operator()<1>(r), cols, x, out + (r - first), stride);
+    for (int64_t r = first; r < last; r += kDenseRows) {
+      const int64_t rows = last - r < kDenseRows ? last - r : kDenseRows;
+      const auto spread = [&]<int row_count>(int64_t from) {
+        spread_rows<I, type, row_count>(w, r + from, ahead, [&](int64_t column, int row, typename I::Floats v) {
+          I::store_f32(values + (from + row) * cols + column, v);
+        });
+      };
+      if (rows == kDenseRows) {
+        spread.template operator()<kDenseRows>(0);
+      } else {
+        for (int64_t i = 0; i < rows; ++i) spread.template operator()<1>(i);
+      }
+      dense_rows<I, DenseType::f32>(reinterpret_cast<const uint8_t*>(values), cols, x, Variant{.fetch_ahead = 0}, rows,
+                                    out + (r - first), stride);
     }
   });
 }
