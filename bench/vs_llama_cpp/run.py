@@ -102,9 +102,9 @@ class Files:
         if not (folder / "config.json").exists():
             shutil.rmtree(folder, ignore_errors=True)
             number, _, sparse = bits.partition("+")
-            words = ["--bits", number, "--group", "64", "--eval-tokens", "0", "--method", "magnitude" if sparse else "rtn"]
+            words = ["--bits", number, "--group", "64", "--eval-tokens", "0", "--method", "sparsegpt" if sparse else "rtn"]
             if sparse:
-                words += ["--sparsity", str(float(sparse.rstrip("%")) / 100), "--format", "compressed-tensors"]
+                words += ["--sparsity", str(float(sparse.rstrip("%")) / 100), "--format", "compressed-tensors", "--samples", "4", "--length", "64"]
             else:
                 words += ["--format", "gptq"]
             call(PARE, "compress", self.dense(model), "-o", folder, *words)
