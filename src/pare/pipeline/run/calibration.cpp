@@ -8,10 +8,10 @@
 #include <fstream>
 #include <span>
 
-#include "pare/base/paths.h"
 #include "pare/base/error.h"
 #include "pare/base/fingerprint.h"
 #include "pare/base/log.h"
+#include "pare/base/paths.h"
 #include "pare/base/random.h"
 #include "pare/base/units.h"
 #include "pare/io/output_folder.h"
