@@ -173,6 +173,10 @@ void add_tune(CLI::App& app, Console& console) {
       ->check(CLI::Range(0.01, 60.0))
       ->capture_default_str();
   command->add_flag("--json", console.json, "One JSON object on stdout, with every prediction and measurement");
+  command->footer(
+      "Examples:\n"
+      "  pare tune small.gguf\n"
+      "  pare tune --shape llama8b --weights int4,Q4_K --best 0 --json");
   command->callback([args, &console] { run(*args, console); });
 }
 

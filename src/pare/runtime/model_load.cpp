@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <deque>
 
 #include "pare/base/error.h"
 #include "pare/base/log.h"
@@ -26,7 +27,7 @@ class Loader {
 
   Matrix matrix(const std::string& name) {
     const Matrix result = Matrix::prepare(files_.read(name), m_.pool, &m_.options.tuning);
-    files_.release(name);  // repacked: the file's own pages are not read again
+    release(name);
     m_.weight_bytes += result.bytes();
     m_.token_bytes += result.bytes();
     return result;
@@ -54,8 +55,17 @@ class Loader {
   }
 
  private:
+  // Repacked: the file's own pages are not read again. A page that is read can bring back the ones around it, up to
+  // 2 MB of them, so the last few go again.
+  void release(const std::string& name) {
+    released_.push_back(name);
+    if (released_.size() > 16) released_.pop_front();
+    for (const std::string& one : released_) files_.release(one);
+  }
+
   const ModelFiles& files_;
   Model::Impl& m_;
+  std::deque<std::string> released_;
 };
 
 RotaryRows rotary_rows(const Rope& rope, int64_t head_dim, int64_t positions) {
