@@ -106,15 +106,16 @@ void check_panels(Codes codes_kind, Scales scales_kind, bool zeros_stored, int64
   std::snprintf(form, sizeof form, "codes %d, scales %d, zeros %d, %lld rows, %lld blocks, %lld tokens",
                 static_cast<int>(codes_kind), static_cast<int>(scales_kind), zeros_stored, static_cast<long long>(rows),
                 static_cast<long long>(blocks), static_cast<long long>(tokens));
-  for (bool int8 : {true, false}) {
-    std::vector<float> want(static_cast<size_t>(rows * tokens)), found(want.size());
-    const auto run = [&](const FunctionTable& table, std::vector<float>& y) {
-      (int8 ? table.panels_int8 : table.panels_f32)(p, x.rows, 0, count, rows, y.data(), rows, room.data());
-    };
-    run(kBaseline, want);
-    run(kNeon, found);
-    expect(close(want, found), int8 ? "int8" : "f32", form);
-  }
+  for (const Variant& how : {Variant{}, Variant{0, 1, false, 1, 1}})
+    for (bool int8 : {true, false}) {
+      std::vector<float> want(static_cast<size_t>(rows * tokens)), found(want.size());
+      const auto run = [&](const FunctionTable& table, std::vector<float>& y) {
+        (int8 ? table.panels_int8 : table.panels_f32)(p, x.rows, how, 0, count, rows, y.data(), rows, room.data());
+      };
+      run(kBaseline, want);
+      run(kNeon, found);
+      expect(close(want, found), int8 ? "int8" : "f32", form);
+    }
 }
 
 void check_dense(DenseType type, int64_t rows, int64_t cols, int64_t tokens) {
@@ -123,15 +124,36 @@ void check_dense(DenseType type, int64_t rows, int64_t cols, int64_t tokens) {
   calm(w, type == DenseType::f32 ? Scales::f32 : type == DenseType::f16 ? Scales::f16 : Scales::bf16);
   const Random x = random_rows(tokens, blocks);
   std::vector<float> want(static_cast<size_t>(rows * tokens)), found(want.size());
-  kBaseline.dense(type, w.data(), cols, x.rows, 0, rows, want.data(), rows);
-  kNeon.dense(type, w.data(), cols, x.rows, 0, rows, found.data(), rows);
+  kBaseline.dense(type, w.data(), cols, x.rows, {}, 0, rows, want.data(), rows);
+  kNeon.dense(type, w.data(), cols, x.rows, {}, 0, rows, found.data(), rows);
   expect(close(want, found), "dense", "");
+}
+
+void check_sparse_rows(DenseType type, int64_t rows, int64_t blocks, int64_t tokens) {
+  std::vector<uint32_t> masks;
+  std::vector<int64_t> starts{0};
+  for (int64_t r = 0; r < rows; ++r) {
+    starts.push_back(starts.back());
+    for (int64_t b = 0; b < blocks; ++b) {
+      masks.push_back(static_cast<uint32_t>(random_bits()));
+      starts.back() += __builtin_popcount(masks.back());
+    }
+  }
+  std::vector<uint8_t> kept = random_bytes(2 * starts.back() + 64);
+  calm(kept, type == DenseType::f16 ? Scales::f16 : Scales::bf16);
+  const SparseRows w{type, blocks, masks.data(), kept.data(), starts.data()};
+  const Random x = random_rows(tokens, blocks);
+  std::vector<float> room(static_cast<size_t>(panel_room(blocks) / 4 + 64));
+  std::vector<float> want(static_cast<size_t>(rows * tokens)), found(want.size());
+  kBaseline.sparse_rows(w, x.rows, {}, 0, rows, want.data(), rows, room.data());
+  kNeon.sparse_rows(w, x.rows, {}, 0, rows, found.data(), rows, room.data());
+  expect(close(want, found), "sparse rows", "");
 }
 
 }  // namespace
 
 int main() {
-  for (int64_t tokens : {1, 2, 5}) {
+  for (int64_t tokens : {1, 2, 5, 9}) {
     for (int64_t rows : {1, 16, 35}) {
       for (int c = 0; c <= static_cast<int>(Codes::sparse8); ++c) {
         const auto codes = static_cast<Codes>(c);
@@ -149,7 +171,8 @@ int main() {
         if (codes == Codes::table4) check_panels(codes, Scales::super32, false, rows, 16, tokens);
       }
       for (DenseType type : {DenseType::f16, DenseType::bf16, DenseType::f32}) {
-        for (int64_t cols : {1, 16, 77}) check_dense(type, rows, cols, tokens);
+        for (int64_t cols : {1, 16, 77, 1100}) check_dense(type, rows, cols, tokens);
+        if (type != DenseType::f32) check_sparse_rows(type, rows, 3, tokens);
       }
     }
   }
