@@ -193,7 +193,7 @@ def ints(values):
 
 
 def layout_seeds():
-    gptq, pack, bitmask = 0, 1, 2
+    gptq, pack, bitmask, gguf = 0, 1, 2, 3
     symmetric, act_order, v2, overridden, indexed = 2, 4, 8, 16, 1
     eights = struct.pack("<I", 0x88888888)
     write("model_layouts", "gptq", head(gptq, symmetric, 4, 8) + view([2, 8], made_up(64)) + view([2, 1], 2 * struct.pack("<I", 0x77777777)) +
@@ -225,6 +225,11 @@ def layout_seeds():
           offsets + shape(2, 10))
     write("model_layouts", "bitmask_2_of_4", head(bitmask, 0, 0, 0) + view([2, 4], halves(8)) + view([2, 1], bytes([0x53, 0xAC])) +
           view([2, 1], struct.pack("<2q", 2, 8)))
+
+    blocks = {"iq2_xxs": (16, 66), "iq2_xs": (17, 74), "iq3_xxs": (18, 98), "iq1_s": (19, 50), "iq3_s": (21, 110), "iq2_s": (22, 82), "iq1_m": (29, 56),
+              "tq1_0": (34, 54), "mxfp4": (39, 17), "nvfp4": (40, 36), "q6_k": (14, 210)}
+    for number, (name, (kind, size)) in enumerate(blocks.items()):
+        write("model_layouts", "gguf_" + name, head(gguf, kind, 0, 0) + view([size], made_up(size, number)))
 
 
 # --- chat templates: | template 0x00 {"messages", "tools"} |

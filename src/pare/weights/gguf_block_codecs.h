@@ -21,6 +21,8 @@ inline void put_f16(uint8_t* p, float value) {
 
 // T of IQ4_NL and IQ4_XS.
 inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+// Of MXFP4 and NVFP4: twice what E2M1 means, code 8 without its sign, as ggml has it.
+inline constexpr int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 // gguf_blocks_legacy.cpp: 32 elements a block
 void decode_q4_0(const uint8_t* src, int64_t blocks, float* dst);
@@ -40,5 +42,28 @@ void decode_q4_k(const uint8_t* src, int64_t blocks, float* dst);
 void decode_q5_k(const uint8_t* src, int64_t blocks, float* dst);
 void decode_q6_k(const uint8_t* src, int64_t blocks, float* dst);
 void decode_iq4_xs(const uint8_t* src, int64_t blocks, float* dst);
+
+// gguf_blocks_lattice.cpp: the types of gguf_lattice.h
+template <uint32_t id>
+void decode_lattice(const uint8_t* src, int64_t blocks, float* dst);
+
+// gguf_blocks_fp4.cpp: 32 and 64 elements a block
+void decode_mxfp4(const uint8_t* src, int64_t blocks, float* dst);
+void decode_nvfp4(const uint8_t* src, int64_t blocks, float* dst);
+// Half of 2^(e - 127), e = 0 .. 255, as bf16, which holds it exactly.
+uint16_t half_e8m0_as_bf16(uint8_t e);
+// Half of an unsigned E4M3 (0x7f: 0; the top bit does not count but there), as f16, which holds it exactly.
+uint16_t half_ue4m3_as_f16(uint8_t scale);
+
+// gguf_blocks_ternary.cpp: one f16 scale d and one grid for all types there, value = d * (code - 1).
+void decode_q1_0(const uint8_t* src, int64_t blocks, float* dst);   // 128 elements a block, codes 0 and 2
+void decode_q2_0(const uint8_t* src, int64_t blocks, float* dst);   // 64, codes 0 .. 3
+void decode_tq1_0(const uint8_t* src, int64_t blocks, float* dst);  // 256, codes 0 .. 2
+void decode_tq2_0(const uint8_t* src, int64_t blocks, float* dst);  // 256, codes 0 .. 2, and 3 where somebody wrote it
+// The codes of one block, a byte each.
+void q1_0_codes(const uint8_t* src, uint8_t* codes);
+void q2_0_codes(const uint8_t* src, uint8_t* codes);
+void tq1_0_codes(const uint8_t* src, uint8_t* codes);
+void tq2_0_codes(const uint8_t* src, uint8_t* codes);
 
 }  // namespace pare::gguf

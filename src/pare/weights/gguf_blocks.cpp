@@ -54,6 +54,19 @@ constexpr Codec kCodecs[] = {
     {14, gguf::decode_q6_k, nullptr},
     {20, gguf::decode_iq4_nl, nullptr},
     {23, gguf::decode_iq4_xs, nullptr},
+    {16, gguf::decode_lattice<16>, nullptr},  // IQ2_XXS
+    {17, gguf::decode_lattice<17>, nullptr},  // IQ2_XS
+    {18, gguf::decode_lattice<18>, nullptr},  // IQ3_XXS
+    {19, gguf::decode_lattice<19>, nullptr},  // IQ1_S
+    {21, gguf::decode_lattice<21>, nullptr},  // IQ3_S
+    {22, gguf::decode_lattice<22>, nullptr},  // IQ2_S
+    {29, gguf::decode_lattice<29>, nullptr},  // IQ1_M
+    {34, gguf::decode_tq1_0, nullptr},
+    {35, gguf::decode_tq2_0, nullptr},
+    {39, gguf::decode_mxfp4, nullptr},
+    {40, gguf::decode_nvfp4, nullptr},
+    {41, gguf::decode_q1_0, nullptr},
+    {42, gguf::decode_q2_0, nullptr},
 };
 
 const Codec* codec_of(const GgmlType& type) {

@@ -17,9 +17,12 @@ struct Layout {
   const char* type;
   std::vector<size_t> f16_offsets;  // of the scales in a block
 };
-const std::vector<Layout> kLayouts{{"Q4_0", {0}},    {"Q4_1", {0, 2}},   {"Q5_0", {0}},   {"Q5_1", {0, 2}},
-                                   {"Q8_0", {0}},    {"Q2_K", {80, 82}}, {"Q3_K", {108}}, {"Q4_K", {0, 2}},
-                                   {"Q5_K", {0, 2}}, {"Q6_K", {208}},    {"IQ4_NL", {0}}, {"IQ4_XS", {0}}};
+const std::vector<Layout> kLayouts{
+    {"Q4_0", {0}},      {"Q4_1", {0, 2}}, {"Q5_0", {0}},    {"Q5_1", {0, 2}}, {"Q8_0", {0}},
+    {"Q2_K", {80, 82}}, {"Q3_K", {108}},  {"Q4_K", {0, 2}}, {"Q5_K", {0, 2}}, {"Q6_K", {208}},
+    {"IQ4_NL", {0}},    {"IQ4_XS", {0}},  {"IQ1_S", {0}},   {"IQ1_M", {54}},  {"IQ2_XXS", {0}},
+    {"IQ2_XS", {0}},    {"IQ2_S", {0}},   {"IQ3_XXS", {0}}, {"IQ3_S", {0}},   {"TQ1_0", {52}},
+    {"TQ2_0", {64}},    {"MXFP4", {}},    {"NVFP4", {}},    {"Q1_0", {0}},    {"Q2_0", {0}}};
 
 const GgmlType& type_named(const std::string& name) {
   const GgmlType* type = ggml_type_named(name);
@@ -73,13 +76,20 @@ std::vector<std::byte> encoded(const char* name, const std::vector<float>& value
 }
 
 TEST(GgufBlocks, DecodeToTheBitsThatThePeerDecodesTo) {
-  // FNV of gguf 0.19.0's quants.dequantize on the same forty blocks
+  // FNV of gguf 0.19.0's quants.dequantize, and of ggml's own, on the same forty blocks: tests/oracles/gguf_blocks.py
   const std::vector<std::pair<const char*, uint64_t>> golden{
-      {"Q4_0", 0xaf5bad9552d18725ull}, {"Q4_1", 0x8dbb80c56eeaae22ull},   {"Q5_0", 0x353ad909b5533d25ull},
-      {"Q5_1", 0x45157eda02999abbull}, {"Q8_0", 0xf950ab2df5c95825ull},   {"Q2_K", 0x3d579c910ab2c5d8ull},
-      {"Q3_K", 0xd8200c76bcbfff65ull}, {"Q4_K", 0x2f5110ec3e71185full},   {"Q5_K", 0xcba3e85992702209ull},
-      {"Q6_K", 0x56baa3d3fb16f1dbull}, {"IQ4_NL", 0x98ff29912f86a225ull}, {"IQ4_XS", 0x30b3d14e5540ecf7ull}};
+      {"Q4_0", 0xaf5bad9552d18725ull},   {"Q4_1", 0x8dbb80c56eeaae22ull},   {"Q5_0", 0x353ad909b5533d25ull},
+      {"Q5_1", 0x45157eda02999abbull},   {"Q8_0", 0xf950ab2df5c95825ull},   {"Q2_K", 0x3d579c910ab2c5d8ull},
+      {"Q3_K", 0xd8200c76bcbfff65ull},   {"Q4_K", 0x2f5110ec3e71185full},   {"Q5_K", 0xcba3e85992702209ull},
+      {"Q6_K", 0x56baa3d3fb16f1dbull},   {"IQ4_NL", 0x98ff29912f86a225ull}, {"IQ4_XS", 0x30b3d14e5540ecf7ull},
+      {"IQ1_S", 0x7dcbf023408dc825ull},  {"IQ1_M", 0xdc3e3d5c77924c45ull},  {"IQ2_XXS", 0xcdc72d32b793f051ull},
+      {"IQ2_XS", 0x09482f8caf9b6121ull}, {"IQ2_S", 0x2c96187e9c945095ull},  {"IQ3_XXS", 0xb1e7a41bed6727b5ull},
+      {"IQ3_S", 0x41f78e00eff29505ull},  {"TQ1_0", 0x5386cef19b814325ull},  {"TQ2_0", 0xee72a7373a456325ull},
+      {"MXFP4", 0x024260027df20725ull},  {"NVFP4", 0x29ff1a65c765eb25ull},  {"Q1_0", 0xf8f78f59287cb325ull},
+      {"Q2_0", 0x3cb396da23a94b25ull}};
+  ASSERT_EQ(golden.size(), kLayouts.size());
   for (size_t i = 0; i < golden.size(); ++i) {
+    ASSERT_STREQ(golden[i].first, kLayouts[i].type);
     const std::vector<float> values = decoded(type_named(golden[i].first), random_blocks(kLayouts[i], 40));
     std::vector<uint32_t> words;
     for (float value : values) words.push_back(std::bit_cast<uint32_t>(value));
@@ -215,7 +225,8 @@ TEST(GgufBlocks, SaysWhatItCanDo) {
   for (const Layout& layout : kLayouts) EXPECT_TRUE(can_decode(type_named(layout.type))) << layout.type;
   EXPECT_TRUE(can_encode(type_named("BF16")));
   EXPECT_FALSE(can_encode(type_named("Q6_K")));
-  EXPECT_FALSE(can_decode(type_named("IQ2_XXS")));
+  EXPECT_FALSE(can_encode(type_named("IQ2_XXS")));
+  EXPECT_FALSE(can_decode(type_named("I32")));
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// The layouts of GPTQ and compressed-tensors from any types, shapes and bytes.
+// The layouts of GPTQ and compressed-tensors from any types, shapes and bytes, and GGUF's blocks from any bytes.
 #include <cstdint>
 #include <cstring>
 
 #include "pare/base/error.h"
 #include "pare/weights/bitmask_layout.h"
 #include "pare/weights/compressed_tensors_layout.h"
+#include "pare/weights/gguf_blocks.h"
 #include "pare/weights/gptq_layout.h"
 
 namespace {
@@ -68,7 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int bits = input.byte() % 12;
   const int64_t group = input.byte() - 1;
   try {
-    if (kind % 3 == 0) {
+    if (kind % 4 == 0) {
       GptqParts parts{
           input.view("qweight", Dtype::i32), input.view("qzeros", Dtype::i32), input.view("scales", Dtype::f16), {}};
       input.usual_rank = 1;
@@ -81,7 +82,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                               .overridden = (flags & 16) != 0};
       const WeightForm form = gptq_form(parts, scheme);
       read_and_use(unpack_gptq(parts, scheme), form);
-    } else if (kind % 3 == 1) {
+    } else if (kind % 4 == 1) {
       PackParts parts{input.view("packed", Dtype::i32), input.view("scale", Dtype::bf16), {}, {}, {}};
       if ((flags & 1) != 0) parts.zero_point = input.view("zero", (flags & 2) != 0 ? Dtype::i8 : Dtype::i32);
       input.usual_rank = 1;
@@ -90,7 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const PackScheme scheme{.bits = bits, .group = group, .symmetric = (flags & 1) == 0};
       const WeightForm form = packed_form(parts, scheme);
       read_and_use(unpack_packed(parts, scheme), form);
-    } else {
+    } else if (kind % 4 == 2) {
       BitmaskParts parts{{}, input.view("compressed", Dtype::f16), input.view("bitmask", Dtype::u8), {}};
       if ((flags & 1) != 0) {
         input.usual_rank = 1;
@@ -100,6 +101,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       parts.shape = input.view("shape", Dtype::i64);
       const WeightForm form = bitmask_form(parts);
       read_and_use(unpack_bitmask(parts), form);
+    } else {
+      const GgmlType* type = ggml_type(flags);
+      if (type == nullptr || !can_decode(*type)) return 0;
+      const int64_t blocks = bits % 3 + 1;
+      input.usual_rank = 1;
+      const StoredView view = input.view("blocks", Dtype::u8);
+      const auto rows = static_cast<int64_t>(view.data.size()) / (blocks * type->block_bytes);
+      const auto data = view.data.first(static_cast<size_t>(rows * blocks * type->block_bytes));
+      const Weight weight{{rows, blocks * type->block_elements}, GgufBlocks{type, Bytes::view(data, nullptr)}, {}};
+      check_weight(weight, "w");
+      weight.unpack();
     }
   } catch (const Error&) {
   }
