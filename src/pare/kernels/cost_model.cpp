@@ -57,7 +57,7 @@ Cost cost_of_panels(const cpu::Panels& p, int64_t rows, double bytes, int64_t to
                blocks = panels * static_cast<double>(p.blocks);
   const double halves = cpu::has_halves(p.scales_kind) ? 2 : 1;
   const double scaling = halves * (cpu::has_min(p.scales_kind) || p.zeros_stored ? 7 : 5);
-  const double scales = cpu::is_super(p.scales_kind) ? 4 * halves : 3.0 / static_cast<double>(p.group_blocks);
+  const double scales = cpu::is_super(p.scales_kind) ? 4 * halves : 3 * halves / static_cast<double>(p.group_blocks);
   const double unpacking = unpack_instructions(p.codes_kind);
   const int64_t token_bytes = p.blocks * (cpu::kBlockCols + static_cast<int64_t>(sizeof(cpu::BlockFacts)));
   const auto count = static_cast<double>(tokens);

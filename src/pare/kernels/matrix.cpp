@@ -35,6 +35,7 @@ std::string panel_layout(const cpu::Panels& panels, int64_t cols) {
   const bool sparse = cpu::is_sparse(panels.codes_kind);
   const int bits = !sparse ? cpu::stored_bits(panels.codes_kind) : panels.codes_kind == cpu::Codes::sparse4 ? 4 : 8;
   const std::string text = (sparse ? "sparse panels of " : "panels of ") + std::to_string(bits) + "-bit codes";
+  if (panels.scales_kind == cpu::Scales::f16_halves) return text + ", groups of 16";
   if (cpu::has_halves(panels.scales_kind)) return text + ", groups of 16 in superblocks of 256";
   if (cpu::is_super(panels.scales_kind)) return text + ", groups of 32 in superblocks of 256";
   if (panels.groups <= 1) return text + ", a scale a row of " + std::to_string(cols);

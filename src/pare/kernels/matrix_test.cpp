@@ -268,15 +268,43 @@ TEST(Matrix, GivesTheSameBytesForAnyNumberOfThreadsAndForATokenAloneOrAmongOther
   }
 }
 
+TEST(Matrix, HoldsTheBlocksOfGgufExactly) {
+  ThreadPool one({.threads = 1});
+  const int64_t rows = 19, cols = 512;
+  std::vector<float> unit_vectors(static_cast<size_t>(cols * cols));
+  for (int64_t c = 0; c < cols; ++c) unit_vectors[static_cast<size_t>(c * cols + c)] = 1;
+  Activations x(cols, Precision::f32);
+  x.assign(unit_vectors.data(), cols, cols, one);
+  for (const std::string& kind : weight_kinds()) {
+    if (const GgmlType* type = ggml_type_named(kind); type == nullptr || type->block_elements == 1) continue;
+    const Weight weight = random_weight(kind, rows, cols, 3);
+    const std::vector<float> want = weight.unpack();
+    const Matrix matrix = Matrix::prepare(weight, one);
+    EXPECT_TRUE(matrix.layout().starts_with("panels")) << kind << ": " << matrix.layout();
+    std::vector<float> found(static_cast<size_t>(rows * cols));
+    multiply(matrix, x, found.data(), rows, one);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < cols; ++c) {
+        ASSERT_EQ(found[static_cast<size_t>(c * rows + r)], want[static_cast<size_t>(r * cols + c)])
+            << kind << " row " << r << ", column " << c;
+      }
+    }
+  }
+}
+
 TEST(Matrix, SaysHowItIsLaidOutAndWhatAProductReads) {
   ThreadPool pool({.threads = 2});
   EXPECT_EQ(Matrix::prepare(random_weight("int4-g128", 64, 512, 1), pool).layout(),
             "panels of 4-bit codes, groups of 128");
   EXPECT_EQ(Matrix::prepare(random_weight("Q6_K", 64, 512, 1), pool).layout(),
             "panels of 6-bit codes, groups of 16 in superblocks of 256");
+  EXPECT_EQ(Matrix::prepare(random_weight("NVFP4", 64, 512, 1), pool).layout(), "panels of 4-bit codes, groups of 16");
+  EXPECT_EQ(Matrix::prepare(random_weight("TQ1_0", 64, 512, 1), pool).layout(), "panels of 2-bit codes, groups of 256");
   EXPECT_EQ(Matrix::prepare(random_weight("F16", 64, 512, 1), pool).layout(), "rows of F16");
   const Matrix q4 = Matrix::prepare(random_weight("Q4_0", 64, 512, 1), pool);
   EXPECT_NEAR(static_cast<double>(q4.bytes()), 64 * 512 * 4.5 / 8, 128);
+  const Matrix iq2 = Matrix::prepare(random_weight("IQ2_XXS", 64, 512, 1), pool);
+  EXPECT_NEAR(static_cast<double>(iq2.bytes()), 64 * 512 * (4 + 8 / 32.0 + 16 / 256.0) / 8, 192);
 }
 
 TEST(ThreadPool, RunsEveryShareOnceEachTime) {

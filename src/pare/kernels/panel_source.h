@@ -38,5 +38,7 @@ std::unique_ptr<PanelSource> panel_source(const Weight& weight);
 // Of its two kinds.
 std::unique_ptr<PanelSource> grouped_ints_source(const Weight& weight);
 std::unique_ptr<PanelSource> gguf_source(const Weight& weight);
+// Of the types whose codes are indices of a table that no block holds.
+std::unique_ptr<PanelSource> gguf_table_source(const Weight& weight);
 
 }  // namespace pare

@@ -1,5 +1,5 @@
 // Of GGUF's blocks: the same codes and scales, each type's parts put where Panels has them. Layouts of the blocks:
-// weights/gguf_blocks_legacy.cpp and weights/gguf_blocks_k.cpp.
+// weights/gguf_blocks_legacy.cpp, weights/gguf_blocks_k.cpp and weights/gguf_blocks_ternary.cpp.
 #include <algorithm>
 #include <cstring>
 
@@ -33,6 +33,10 @@ constexpr BlockType kTypes[] = {
     {14, Codes::bits6, Scales::super16, 32, 208, -1},    // Q6_K
     {20, Codes::table4, Scales::f16, 128, 0, -1},        // IQ4_NL
     {23, Codes::table4, Scales::super32, 128, 0, -1},    // IQ4_XS
+    {34, Codes::bits2, Scales::f16, 1, 52, -1},          // TQ1_0
+    {35, Codes::bits2, Scales::f16, 1, 64, -1},          // TQ2_0
+    {41, Codes::bits2, Scales::f16, 1, 0, -1},           // Q1_0
+    {42, Codes::bits2, Scales::f16, 1, 0, -1},           // Q2_0
 };
 
 void low_then_high(const uint8_t* qs, int64_t count, uint8_t* codes) {
@@ -110,6 +114,14 @@ void block_codes(uint32_t id, const uint8_t* src, uint8_t* codes) {
       return;
     case 14:
       return six_bits(src, codes);
+    case 34:
+      return gguf::tq1_0_codes(src, codes);
+    case 35:
+      return two_bits(src, codes);
+    case 41:
+      return gguf::q1_0_codes(src, codes);
+    case 42:
+      return gguf::q2_0_codes(src, codes);
     default:  // IQ4_XS
       for (int j = 0; j < 8; ++j) low_then_high(src + 8 + 16 * j, 16, codes + 32 * j);
   }
@@ -163,7 +175,7 @@ class GgufSource : public PanelSource {
     form.codes_kind = type.codes;
     form.scales_kind = type.scales;
     form.zero = type.zero;
-    form.group_blocks = 1;
+    form.group_blocks = is_super(type.scales) ? 1 : elements_ / cpu::kBlockCols;
     if (type.codes == Codes::table4) {
       for (int i = 0; i < 16; ++i) form.table[i] = static_cast<uint8_t>(gguf::kIq4Values[i] + 128);
     }
@@ -206,7 +218,7 @@ std::unique_ptr<PanelSource> gguf_source(const Weight& weight) {
   for (const BlockType& type : kTypes) {
     if (type.id == std::get<GgufBlocks>(weight.base).type->id) return std::make_unique<GgufSource>(weight, type);
   }
-  return nullptr;
+  return gguf_table_source(weight);
 }
 
 }  // namespace pare

@@ -103,6 +103,14 @@ Weight random_blocks(const GgmlType& type, int64_t rows, int64_t cols, const Cou
         return {108};
       case 14:
         return {208};
+      case 34:
+        return {52};
+      case 35:
+        return {64};
+      case 29:
+      case 39:
+      case 40:
+        return {};
       default:
         return {0};
     }
@@ -113,6 +121,11 @@ Weight random_blocks(const GgmlType& type, int64_t rows, int64_t cols, const Cou
           static_cast<float>(random.uniform((uint64_t{1} << 40) + static_cast<uint64_t>(4 * i + at % 4)) - 0.3) * 0.01f;
       const uint16_t bits = float_to_f16(scale);
       std::memcpy(data.data() + i * type.block_bytes + at, &bits, 2);
+    }
+    std::byte* block = data.data() + i * type.block_bytes;
+    if (type.id == 39) block[0] = static_cast<std::byte>(112 + (std::to_integer<int>(block[0]) & 7));  // 2^-16 and up
+    if (type.id == 29) {  // the scale's top nibble: 2^-11 to 2^-7, of either sign
+      block[55] = (block[55] & std::byte{0x8f}) | std::byte{0x10};
     }
   }
   return {{rows, cols}, GgufBlocks{&type, Bytes(std::move(data))}, {}};
@@ -203,6 +216,19 @@ const std::vector<std::string>& weight_kinds() {
                                               "Q5_K",
                                               "Q6_K",
                                               "IQ4_XS",
+                                              "IQ1_S",
+                                              "IQ1_M",
+                                              "IQ2_XXS",
+                                              "IQ2_XS",
+                                              "IQ2_S",
+                                              "IQ3_XXS",
+                                              "IQ3_S",
+                                              "TQ1_0",
+                                              "TQ2_0",
+                                              "MXFP4",
+                                              "NVFP4",
+                                              "Q1_0",
+                                              "Q2_0",
                                               "F16",
                                               "BF16",
                                               "F32",

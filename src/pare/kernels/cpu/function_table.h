@@ -54,13 +54,14 @@ enum class Scales : uint8_t {
   bf16,
   f32,          // s [g][16]
   f16_min,      // s f16 [g][16], o f16 [g][16] in `zeros`
+  f16_halves,   // s for every 16 columns: f16 [block][2][16]                                         (NVFP4)
   super32_min,  // every 256: s = d sc, o = -dmin m; sc, m u8 [block][16]; d, dmin f16 [super][16]   (Q4_K, Q5_K)
   super16_min,  // the same with sc, m for every 16 columns: [block][2][16]                           (Q2_K)
-  super32,      // s = d sc, sc i8 [block][16]                                                        (IQ4_XS)
-  super16,      // s = d sc, sc i8 [block][2][16]                                                     (Q3_K, Q6_K)
+  super32,      // s = d unit sc, sc i8 [block][16]                                   (IQ4_XS, IQ3_*, IQ2_XXS, IQ1_S)
+  super16,      // s = d unit sc, sc i8 [block][2][16]                                (Q3_K, Q6_K, IQ2_XS, IQ2_S, IQ1_M)
 };
 constexpr bool has_halves(Scales scales) {
-  return scales == Scales::super16 || scales == Scales::super16_min;
+  return scales == Scales::f16_halves || scales == Scales::super16 || scales == Scales::super16_min;
 }
 constexpr bool is_super(Scales scales) {
   return scales >= Scales::super32_min;
@@ -73,6 +74,7 @@ struct Panels {
   Codes codes_kind = Codes::bits4;
   Scales scales_kind = Scales::f16;
   int zero = 8;               // of every group, where `zeros` holds none
+  float unit = 1;             // of super*'s scales: a power of two that f16 need not hold
   bool zeros_stored = false;  // u8 [g][16] in `zeros`
   int64_t blocks = 0;         // of 32 columns
   int64_t group_blocks = 1;   // blocks that share a scale; the last group may be short
@@ -92,6 +94,8 @@ constexpr int64_t panel_scale_bytes(const Panels& p) {
   switch (p.scales_kind) {
     case Scales::f32:
       return p.groups * 64;
+    case Scales::f16_halves:
+      return p.blocks * 64;
     case Scales::super32:
       return p.blocks * 16;
     case Scales::super32_min:

@@ -158,7 +158,8 @@ PARE_KERNEL void expand_scales(const Panels& w, int64_t panel, const PanelScales
   for (int64_t at = 0; at < zero_bytes; at += 64) fetch(zeros + zero_bytes + at);
   if (!is_super(w.scales_kind)) {
     const bool stored = w.scales_kind == Scales::f16_min || w.zeros_stored;
-    for (int64_t g = 0; g < w.groups; ++g) {
+    const int64_t entries = has_halves(w.scales_kind) ? 2 * w.blocks : w.groups;
+    for (int64_t g = 0; g < entries; ++g) {
       const Floats s = w.scales_kind == Scales::f32    ? I::load_f32(reinterpret_cast<const float*>(src) + 16 * g)
                        : w.scales_kind == Scales::bf16 ? I::load_bf16(src + 32 * g)
                                                        : I::load_f16(src + 32 * g);
@@ -178,8 +179,9 @@ PARE_KERNEL void expand_scales(const Panels& w, int64_t panel, const PanelScales
   }
   const bool mins = has_min(w.scales_kind);
   const int64_t parts = has_halves(w.scales_kind) ? 2 : 1, supers = (w.blocks + 7) / 8;
+  const Floats unit = I::splat_float(w.unit);
   for (int64_t b = 0; b < w.blocks; ++b) {
-    const Floats d = I::load_f16(zeros + 32 * (b / 8));
+    const Floats d = I::mul(unit, I::load_f16(zeros + 32 * (b / 8)));
     const Floats dmin = mins ? I::load_f16(zeros + 32 * (supers + b / 8)) : none;
     for (int64_t half = 0; half < parts; ++half) {
       const int64_t e = b * parts + half;
@@ -398,13 +400,13 @@ void panels_int8_as(const Panels& w, const Rows& x, const Variant& how, int64_t 
   }
 }
 
-// The combinations that there are: halves are of Q2_K (with mins), Q3_K and Q6_K (without); sparse panels and tables
-// have neither zeros of their own nor mins.
+// The combinations that there are: halves are of Q2_K (with mins), Q3_K, Q6_K and some tables (without); sparse panels
+// and tables have neither zeros of their own nor mins.
 template <class I, Codes kind>
 void panels_int8_of(const Panels& w, const Rows& x, const Variant& how, int64_t first, int64_t last, int64_t rows,
                     float* y, int64_t stride, void* room) {
   const bool offsets = has_min(w.scales_kind) || w.zeros_stored;
-  if constexpr (kind == Codes::bits2 || kind == Codes::bits3 || kind == Codes::bits6) {
+  if constexpr (kind == Codes::bits2 || kind == Codes::bits3 || kind == Codes::bits6 || kind == Codes::table4) {
     constexpr bool mins = kind == Codes::bits2;
     if (has_halves(w.scales_kind))
       return panels_int8_as<I, kind, mins, true>(w, x, how, first, last, rows, y, stride, room);
