@@ -29,7 +29,7 @@ def main():
             report = json.load(file)
         trials += [{**trial, "threads": report["threads"]} for trial in report["trials"]]
     times = [t[key] * 1e6 for t in trials for key in ("predicted_s", "measured_s")]
-    low, high = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)))
+    low, high = math.log10(min(times) / 1.5), math.log10(max(times) * 1.5)
 
     def place(value, length):
         return (math.log10(value) - low) / (high - low) * length
@@ -42,9 +42,9 @@ def main():
 
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">',
            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>']
-    for power in range(low, high + 1):
+    for power in range(math.ceil(low), math.floor(high) + 1):
         at = 10 ** power / 1e6
-        label = f"{10 ** power:g} µs" if power < 3 else f"{10 ** (power - 3):g} ms"
+        label = f"{10 ** power:g} µs" if power < 3 else f"{10 ** (power - 3):g} ms" if power < 6 else f"{10 ** (power - 6):g} s"
         out.append(f'<path d="M{x(at):.1f} {TOP}V{HEIGHT - BOTTOM}M{LEFT} {y(at):.1f}H{WIDTH - 20}" stroke="#dddddd"/>')
         out.append(f'<text x="{x(at):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" fill="#333">{label}</text>')
         out.append(f'<text x="{LEFT - 8}" y="{y(at) + 4:.1f}" text-anchor="end" fill="#333">{label}</text>')
