@@ -88,8 +88,11 @@ class Page:
     def wait(self, expression, seconds=30):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if value := self.value(expression):
-                return value
+            try:
+                if value := self.value(expression):
+                    return value
+            except AssertionError:
+                pass  # the page is not there yet, and what is asked for neither
             time.sleep(0.03)
         raise AssertionError("never true: " + expression + "\n" + self.value("document.body.innerText"))
 
