@@ -2,10 +2,17 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 
 namespace pare {
+
+// Of a count that is known not to be negative.
+constexpr size_t as_size(int64_t count) {
+  return static_cast<size_t>(count);
+}
 
 template <std::integral T>
 std::optional<T> checked_add(T a, T b) {

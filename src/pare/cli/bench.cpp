@@ -27,7 +27,7 @@ namespace {
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-struct Args {
+struct BenchArgs {
   std::string model;
   RuntimeArgs runtime;
   int64_t prompt = 512, generate = 128;
@@ -49,7 +49,7 @@ double median(std::vector<double> values) {
 
 class Bench {
  public:
-  Bench(Model& model, const Args& args) : model_(model), args_(args) {
+  Bench(Model& model, const BenchArgs& args) : model_(model), args_(args) {
     const CounterRandom random(0, "bench");
     for (int64_t i = 0; i < std::max<int64_t>(args.prompt, 1); ++i) {
       prompt_.push_back(
@@ -106,11 +106,11 @@ class Bench {
 
  private:
   Model& model_;
-  const Args& args_;
+  const BenchArgs& args_;
   std::vector<int32_t> prompt_;
 };
 
-json measure(const Args& args, int threads, int64_t batch) {
+json measure(const BenchArgs& args, int threads, int64_t batch) {
   RuntimeArgs runtime = args.runtime;
   runtime.threads = threads;
   ThreadPool pool({.threads = threads, .pin = runtime.pin});
@@ -145,7 +145,7 @@ json measure(const Args& args, int threads, int64_t batch) {
   return result;
 }
 
-void run(const Args& args, const Console& console) {
+void run(const BenchArgs& args, const Console& console) {
   json results = json::array();
   const std::vector<int> threads = args.threads.empty() ? std::vector<int>{physical_cores()} : args.threads;
   if (!console.json) {
@@ -184,9 +184,9 @@ void run(const Args& args, const Console& console) {
 }  // namespace
 
 void add_bench(CLI::App& app, Console& console) {
-  auto args = std::make_shared<Args>();
+  auto args = std::make_shared<BenchArgs>();
   auto* command =
-      app.add_subcommand("bench", "How fast this machine runs a model, or multiplies with compressed weights");
+      add_command(app, "bench", "How fast this machine runs a model, or multiplies with compressed weights");
   command->require_subcommand(0, 1);
   add_bench_kernels(*command, console);
   auto* model = command->add_option("model", args->model, "Hugging Face folder or .gguf file; or the word kernels");

@@ -25,7 +25,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Args {
+struct KernelsArgs {
   std::string shape = "llama8b";
   std::vector<std::string> kinds = {"F16",       "F16-mask",        "int8", "Q8_0", "Q6_K",    "Q4_0",      "Q4_K",
                                     "int4",      "int4-g128-zeros", "int3", "int2", "ternary", "int8-mask", "int8-2of4",
@@ -36,7 +36,7 @@ struct Args {
   double seconds = 0.3;
 };
 
-void run(const Args& args, const Console& console) {
+void run(const KernelsArgs& args, const Console& console) {
   ThreadPool pool({.threads = args.threads, .pin = args.pin});
   const int64_t room = bytes_beyond_cache();
   const TuningTable tuning = TuningTable::load();
@@ -100,9 +100,9 @@ void run(const Args& args, const Console& console) {
 }  // namespace
 
 void add_bench_kernels(CLI::App& bench, Console& console) {
-  auto args = std::make_shared<Args>();
-  auto* command = bench.add_subcommand(
-      "kernels", "Products of every kind of weight, against what the machine can read and multiply");
+  auto args = std::make_shared<KernelsArgs>();
+  CLI::App* command =
+      add_command(bench, "kernels", "Products of every kind of weight, against what the machine can read and multiply");
   command->add_option("--shape", args->shape, "llama8b, smollm2 or ROWSxCOLUMNS")->capture_default_str();
   command->add_option("--weights", args->kinds, "Kinds, for example int4-g64-zeros, int8-row, Q4_K, F16")
       ->delimiter(',');

@@ -1,7 +1,7 @@
 // The command line: one file a command. Each adds its options and says what to run.
 #pragma once
 
-#include <functional>
+#include <string>
 
 namespace CLI {
 class App;
@@ -15,6 +15,9 @@ struct Console {
   int exit_code = 0;      // set by the command that ran
   char** argv = nullptr;  // as main got it, for the program that takes over (hand_over.h)
 };
+
+// parent.add_subcommand, compiled once: CLI11 puts all of its App into every file that makes one.
+CLI::App* add_command(CLI::App& parent, const std::string& name, const std::string& description);
 
 // Each registers its subcommand; its callback runs the command and sets console.exit_code or throws pare::Error.
 void add_inspect(CLI::App& app, Console& console);

@@ -131,7 +131,7 @@ void run(const Flags& flags, Console& console) {
 
 void add_compress(CLI::App& app, Console& console) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = app.add_subcommand("compress", "Make a model smaller, and say what it cost");
+  CLI::App* command = add_command(app, "compress", "Make a model smaller, and say what it cost");
   command->add_option("model", flags->args.model, "Hugging Face folder or .gguf file")->required();
   command->add_option("-o,--out", flags->args.out, "Folder to write; it appears whole or not at all");
   command->add_option("--method", flags->method, method_list() + " (default: gptq; with --sparsity sparsegpt)");

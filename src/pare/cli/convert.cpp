@@ -79,7 +79,7 @@ void run_convert(const ConvertArgs& args, const Console& console) {
 
 void add_convert(CLI::App& app, Console& console) {
   auto args = std::make_shared<ConvertArgs>();
-  CLI::App* command = app.add_subcommand("convert", "The same weights in another format");
+  CLI::App* command = add_command(app, "convert", "The same weights in another format");
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
   command->add_option("-o,--out", args->out, "folder to make")->required()->type_name("OUT");
   command->add_option("--format", args->format, "hf, gptq, compressed-tensors or gguf")->required();

@@ -12,7 +12,7 @@ namespace pare {
 
 void add_eval(CLI::App& app, Console& console) {
   auto args = std::make_shared<EvalArgs>();
-  CLI::App* command = app.add_subcommand("eval", "Perplexity of a model, and how far it is from its original");
+  CLI::App* command = add_command(app, "eval", "Perplexity of a model, and how far it is from its original");
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
   command->add_option("--against", args->against, "the original: adds KL divergence and top-1 agreement");
   command

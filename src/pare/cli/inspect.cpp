@@ -207,7 +207,7 @@ void print_tensors(const json& tensors) {
 
 void add_inspect(CLI::App& app, Console& console) {
   auto args = std::make_shared<InspectArgs>();
-  CLI::App* command = app.add_subcommand("inspect", "Say what a model is, what is in it and whether Pare supports it");
+  CLI::App* command = add_command(app, "inspect", "Say what a model is, what is in it and whether Pare supports it");
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
   command->add_flag("--tensors", args->tensors, "List every tensor");
   command->add_flag("--json", console.json, "One JSON object on stdout");

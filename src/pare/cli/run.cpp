@@ -29,7 +29,7 @@ namespace {
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-struct Args {
+struct RunArgs {
   std::filesystem::path model;
   std::string prompt, system, schema;
   bool has_prompt = false, chat = false, raw = false, json_output = false, verbose = false;
@@ -42,7 +42,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::shared_ptr<const Grammar> grammar_of(const Args& args) {
+std::shared_ptr<const Grammar> grammar_of(const RunArgs& args) {
   if (args.schema.empty()) return args.json_output ? Grammar::json_object() : nullptr;
   std::ifstream file(args.schema, std::ios::binary);
   if (!file) throw InputError(args.schema + ": cannot be opened; --json-schema wants a file with a JSON schema");
@@ -52,7 +52,7 @@ std::shared_ptr<const Grammar> grammar_of(const Args& args) {
 
 class Session {
  public:
-  Session(const Args& args, const ModelFiles& files, Model& model)
+  Session(const RunArgs& args, const ModelFiles& files, Model& model)
       : args_(args),
         tokenizer_(Tokenizer::open(args.model)),
         language_model_(as_language_model(model)),
@@ -164,7 +164,7 @@ class Session {
                  static_cast<double>(peak_rss_bytes()) / 1e6);
   }
 
-  const Args& args_;
+  const RunArgs& args_;
   Tokenizer tokenizer_;
   std::string warning_;
   std::unique_ptr<LanguageModel> language_model_;
@@ -173,7 +173,7 @@ class Session {
   json messages_ = json::array();
 };
 
-void run(const Args& args) {
+void run(const RunArgs& args) {
   ThreadPool pool({.threads = args.runtime.threads, .pin = args.runtime.pin});
   check(args.sampling);
   const ModelFiles files = ModelFiles::open(args.model);
@@ -189,8 +189,8 @@ void run(const Args& args) {
 }  // namespace
 
 void add_run(CLI::App& app, Console&) {
-  auto args = std::make_shared<Args>();
-  auto* command = app.add_subcommand("run", "Text from a model, as it comes; without a prompt a conversation");
+  auto args = std::make_shared<RunArgs>();
+  CLI::App* command = add_command(app, "run", "Text from a model, as it comes; without a prompt a conversation");
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
   auto* prompt = command->add_option("prompt", args->prompt, "What to answer, or with --raw what to go on from");
   command->add_option("-n,--tokens", args->tokens, "At most so many; 0: what fits in the context")

@@ -166,7 +166,7 @@ void serve(ServeArgs args, Console& console) {
 
 void add_serve(CLI::App& app, Console& console) {
   auto args = std::make_shared<ServeArgs>();
-  CLI::App* command = app.add_subcommand("serve", "Answer OpenAI's HTTP requests with a model, and show a chat page");
+  CLI::App* command = add_command(app, "serve", "Answer OpenAI's HTTP requests with a model, and show a chat page");
   const CLI::Range many(int64_t{1}, int64_t{1} << 30);
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
   command->add_option("--host", args->http.host, "address to listen on")->capture_default_str();

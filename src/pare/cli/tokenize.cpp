@@ -108,7 +108,7 @@ void tokenize(const TokenizeArgs& args, bool json) {
 
 void add_tokenize(CLI::App& app, Console& console) {
   auto args = std::make_shared<TokenizeArgs>();
-  CLI::App* command = app.add_subcommand("tokenize", "What a model's tokenizer makes of a text");
+  CLI::App* command = add_command(app, "tokenize", "What a model's tokenizer makes of a text");
   command->add_option("model", args->model, "Hugging Face folder, tokenizer.json or .gguf file")->required();
   command->add_option("--text", args->text, "one text (default: each line of standard input)");
   command->add_flag("--decode", args->decode, "from ids to text");

@@ -26,7 +26,7 @@ namespace {
 
 using nlohmann::json;
 
-struct Args {
+struct TuneArgs {
   std::string model, shape;
   std::vector<std::string> kinds = {"int4", "Q4_0", "Q8_0", "Q4_K"};
   int threads = 0;
@@ -48,7 +48,7 @@ std::string words(const cpu::Variant& v, int64_t tokens) {
 
 class Tuner {
  public:
-  Tuner(const Args& args, const Console& console)
+  Tuner(const TuneArgs& args, const Console& console)
       : args_(args), json_(console.json), pool_({.threads = args.threads, .pin = args.pin}) {
     speed_ = measure_machine(pool_);
     if (!json_) {
@@ -121,7 +121,7 @@ class Tuner {
     return 0;
   }
 
-  const Args& args_;
+  const TuneArgs& args_;
   bool json_;
   ThreadPool pool_;
   MachineSpeed speed_;
@@ -129,7 +129,7 @@ class Tuner {
   json results_ = json::array();
 };
 
-void run(const Args& args, const Console& console) {
+void run(const TuneArgs& args, const Console& console) {
   if (args.model.empty() == args.shape.empty()) {
     throw UsageError("give a model, or shapes with --shape (llama8b, smollm2, ROWSxCOLUMNS)");
   }
@@ -157,9 +157,9 @@ void run(const Args& args, const Console& console) {
 }  // namespace
 
 void add_tune(CLI::App& app, Console& console) {
-  auto args = std::make_shared<Args>();
-  auto* command = app.add_subcommand(
-      "tune", "Measures which way through a model's products is fastest on this machine, and remembers it");
+  auto args = std::make_shared<TuneArgs>();
+  CLI::App* command = add_command(
+      app, "tune", "Measures which way through a model's products is fastest on this machine, and remembers it");
   command->add_option("MODEL", args->model, "A folder or a GGUF file");
   command->add_option("--shape", args->shape, "Instead of a model: llama8b, smollm2 or ROWSxCOLUMNS");
   command->add_option("--weights", args->kinds, "With --shape: kinds, for example int4-g64-zeros, Q4_K")

@@ -6,14 +6,16 @@
 
 #include "pare/base/checked.h"
 #include "pare/base/error.h"
+#include "pare/io/gguf_value_type.h"
 
 namespace pare {
 namespace {
 
+using gguf::ValueType;
+using enum ValueType;
+
 constexpr uint64_t kMaxAlignment = 1 << 20, kMaxText = 1 << 30, kMaxKey = 65535, kMaxTensorName = 1024;
 constexpr uint64_t kSmallestPair = 13, kSmallestTensor = 24;  // bytes of the shortest possible key and tensor entry
-
-enum ValueType : uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, text, array, u64, i64, f64 };
 
 // Walks the file's bytes; every step is checked against what is left before anything is allocated.
 class Cursor {

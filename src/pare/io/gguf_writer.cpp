@@ -6,13 +6,16 @@
 
 #include "pare/base/checked.h"
 #include "pare/base/error.h"
+#include "pare/io/gguf_value_type.h"
 #include "pare/io/new_file.h"
 
 namespace pare {
 namespace {
 
+using gguf::ValueType;
+using enum ValueType;
+
 constexpr uint64_t kAlignment = 32;
-enum ValueType : uint32_t { u32 = 4, i32 = 5, f32 = 6, boolean = 7, text = 8, array = 9, u64 = 10, i64 = 11, f64 = 12 };
 
 uint64_t padded(uint64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;

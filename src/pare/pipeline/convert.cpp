@@ -8,14 +8,13 @@
 #include "pare/base/error.h"
 #include "pare/base/float_types.h"
 #include "pare/base/interrupt.h"
+#include "pare/pipeline/export_gguf.h"
 #include "pare/pipeline/export_layout.h"
 #include "pare/weights/bitpack.h"
 #include "pare/weights/gguf_model.h"
 
 namespace pare {
 namespace {
-
-constexpr int64_t kBlock = 32;
 
 WeightForm dense_form(const WeightForm& form, Dtype dtype) {
   WeightForm dense;
@@ -90,7 +89,7 @@ WeightForm grid_form(const WeightForm& blocks) {
   form.shape = blocks.shape;
   form.kind = WeightForm::Kind::grouped_ints;
   form.bits = blocks.gguf_type->name == "Q4_0" ? 4 : 8;
-  form.group = kBlock;
+  form.group = kGgufGroup;
   form.kept = form.elements();
   return form;
 }
@@ -98,19 +97,19 @@ WeightForm grid_form(const WeightForm& blocks) {
 Weight grid_of(const Weight& weight) {
   const auto& blocks = std::get<GgufBlocks>(weight.base);
   const WeightForm form = grid_form(form_of(weight));
-  GroupedInts ints{.bits = form.bits, .group = kBlock, .symmetric = true, .scale_dtype = Dtype::f16};
+  GroupedInts ints{.bits = form.bits, .group = kGgufGroup, .symmetric = true, .scale_dtype = Dtype::f16};
   const int64_t rows = weight.rows(), cols = weight.cols(), row_bytes = packed_bytes(cols, ints.bits);
   ints.codes.resize(static_cast<size_t>(rows * row_bytes));
-  ints.scales.reserve(static_cast<size_t>(rows * cols / kBlock));
+  ints.scales.reserve(static_cast<size_t>(rows * cols / kGgufGroup));
   std::vector<uint8_t> codes(static_cast<size_t>(cols));
   const auto* src = reinterpret_cast<const uint8_t*>(blocks.data.span().data());
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; c += kBlock, src += blocks.type->block_bytes) {
+    for (int64_t c = 0; c < cols; c += kGgufGroup, src += blocks.type->block_bytes) {
       uint16_t scale = 0;
       std::memcpy(&scale, src, sizeof scale);
       ints.scales.push_back(f16_to_float(scale));
       const uint8_t* packed = src + sizeof scale;
-      for (int64_t j = 0; j < kBlock; ++j) {
+      for (int64_t j = 0; j < kGgufGroup; ++j) {
         const int code = ints.bits == 8 ? packed[j] ^ 0x80 : (packed[j % 16] >> (j / 16 * 4)) & 15;
         codes[static_cast<size_t>(c + j)] = static_cast<uint8_t>(code);
       }

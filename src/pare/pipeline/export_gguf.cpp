@@ -20,12 +20,12 @@
 namespace pare {
 namespace {
 
-constexpr int64_t kBlock = 32;
 constexpr const char* kRopeFreqs = "rope_freqs.weight";
 
 // 32 codes as Q4_0 and Q4_1 hold them: element j in the low half of byte j, element j + 16 in the high one.
 void pack_nibbles(const uint8_t* codes, std::byte* dst) {
-  for (int64_t j = 0; j < kBlock / 2; ++j) dst[j] = static_cast<std::byte>(codes[j] | (codes[j + kBlock / 2] << 4));
+  for (int64_t j = 0; j < kGgufGroup / 2; ++j)
+    dst[j] = static_cast<std::byte>(codes[j] | (codes[j + kGgufGroup / 2] << 4));
 }
 
 std::byte* put_f16(std::byte* dst, float value) {
@@ -51,7 +51,7 @@ std::vector<std::byte> encode_ints(const Weight& weight, const GgmlType& type, c
     throw UnsupportedError(name +
                            ": its inputs are grouped by a permutation, which gguf has no place for. Use --dequantize");
   }
-  const int64_t rows = weight.rows(), cols = weight.cols(), blocks = cols / kBlock;
+  const int64_t rows = weight.rows(), cols = weight.cols(), blocks = cols / kGgufGroup;
   const int64_t row_bytes = packed_bytes(cols, ints.bits);
   std::vector<std::byte> out(static_cast<size_t>(rows * blocks * type.block_bytes));
   std::vector<uint8_t> codes(static_cast<size_t>(cols));
@@ -61,10 +61,10 @@ std::vector<std::byte> encode_ints(const Weight& weight, const GgmlType& type, c
                 ints.bits, codes);
     for (int64_t b = 0; b < blocks; ++b, dst += type.block_bytes) {
       const size_t group = static_cast<size_t>(r * blocks + b);
-      const uint8_t* block = codes.data() + b * kBlock;
+      const uint8_t* block = codes.data() + b * kGgufGroup;
       std::byte* at = put_f16(dst, ints.scales[group]);
       if (ints.bits == 8) {
-        for (int64_t j = 0; j < kBlock; ++j) at[j] = static_cast<std::byte>(block[j] - 128);
+        for (int64_t j = 0; j < kGgufGroup; ++j) at[j] = static_cast<std::byte>(block[j] - 128);
       } else {
         if (!ints.symmetric) at = put_f16(at, exact_minimum(ints.scales[group], ints.zeros[group], name, r, b));
         pack_nibbles(block, at);
@@ -185,7 +185,7 @@ const GgmlType* gguf_type_for(const WeightForm& form) {
     if (form.dtype == Dtype::bf16) return ggml_type_named("BF16");
     return nullptr;
   }
-  if (form.group != kBlock || form.shape.size() != 2 || form.shape[1] % kBlock != 0 || form.ternary ||
+  if (form.group != kGgufGroup || form.shape.size() != 2 || form.shape[1] % kGgufGroup != 0 || form.ternary ||
       form.scale_dtype != Dtype::f16) {
     return nullptr;
   }
@@ -209,7 +209,7 @@ std::string gguf_why_not(const WeightForm& form) {
   if (form.bits == 8 && !form.symmetric) return "gguf's 8-bit blocks, Q8_0, are symmetric";
   if (form.scale_dtype != Dtype::f16)
     return "gguf stores scales as F16, these are " + std::string(name_of(form.scale_dtype));
-  if (form.group != kBlock) return "gguf's blocks are groups of 32, these are of " + std::to_string(form.group);
+  if (form.group != kGgufGroup) return "gguf's blocks are groups of 32, these are of " + std::to_string(form.group);
   return "gguf's blocks hold 32 inputs, and " + std::to_string(form.shape[1]) + " are no multiple of that";
 }
 

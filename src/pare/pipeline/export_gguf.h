@@ -11,6 +11,8 @@
 
 namespace pare {
 
+constexpr int64_t kGgufGroup = 32;  // inputs that share a scale in Q4_0, Q4_1 and Q8_0
+
 // The block type that holds `form` without changing a value; vectors are F32. Nothing when there is none.
 const GgmlType* gguf_type_for(const WeightForm& form);
 std::string gguf_why_not(const WeightForm& form);  // empty: it fits

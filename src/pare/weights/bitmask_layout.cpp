@@ -2,27 +2,24 @@
 
 #include <bit>
 
+#include "pare/base/checked.h"
 #include "pare/base/error.h"
 #include "pare/weights/bitpack.h"
 
 namespace pare {
 namespace {
 
-size_t size(int64_t count) {
-  return static_cast<size_t>(count);
-}
-
-struct Sizes {
+struct BitmaskSizes {
   int64_t rows, cols, kept;
 };
 
-Sizes sizes_of(const BitmaskParts& parts) {
+BitmaskSizes sizes_of(const BitmaskParts& parts) {
   if (parts.row_offsets) {
     expect_stored(parts.shape, {Dtype::i64}, {2});
   } else {
     expect_stored(parts.shape, {Dtype::i64}, {2, 1});
   }
-  Sizes s{.rows = parts.shape.item<int64_t>(0), .cols = parts.shape.item<int64_t>(1), .kept = 0};
+  BitmaskSizes s{.rows = parts.shape.item<int64_t>(0), .cols = parts.shape.item<int64_t>(1), .kept = 0};
   constexpr int64_t kLargest = int64_t{1} << 31;  // keeps rows x cols in 64 bits
   if (s.rows < 1 || s.cols < 1 || s.rows > kLargest || s.cols > kLargest) {
     throw InputError(parts.shape.name + ": says " + std::to_string(s.rows) + " x " + std::to_string(s.cols));
@@ -44,7 +41,7 @@ Sizes sizes_of(const BitmaskParts& parts) {
 }
 
 // Bits past the last column, two of four where that is promised, and the counts of row_offsets and `compressed`.
-void check_bits(const BitmaskParts& parts, const Sizes& s) {
+void check_bits(const BitmaskParts& parts, const BitmaskSizes& s) {
   const auto* bits = reinterpret_cast<const uint8_t*>(parts.bitmask.data.data());
   const int64_t row_bytes = packed_bytes(s.cols, 1);
   int64_t before = 0;
@@ -76,7 +73,7 @@ void check_bits(const BitmaskParts& parts, const Sizes& s) {
 }  // namespace
 
 WeightForm bitmask_form(const BitmaskParts& parts) {
-  const Sizes s = sizes_of(parts);
+  const BitmaskSizes s = sizes_of(parts);
   WeightForm form;
   form.shape = {s.rows, s.cols};
   form.dtype = parts.compressed.dtype;
@@ -90,10 +87,10 @@ WeightForm bitmask_form(const BitmaskParts& parts) {
 }
 
 Weight unpack_bitmask(const BitmaskParts& parts) {
-  const Sizes s = sizes_of(parts);
+  const BitmaskSizes s = sizes_of(parts);
   check_bits(parts, s);
-  const auto value_bytes = size(size_of(parts.compressed.dtype));
-  std::vector<std::byte> values(size(s.rows * s.cols) * value_bytes);
+  const auto value_bytes = as_size(size_of(parts.compressed.dtype));
+  std::vector<std::byte> values(as_size(s.rows * s.cols) * value_bytes);
   const std::byte* src = parts.compressed.data.data();
   Mask mask;
   mask.bits.resize(parts.bitmask.data.size());
@@ -105,9 +102,9 @@ Weight unpack_bitmask(const BitmaskParts& parts) {
   const int64_t row_bytes = packed_bytes(s.cols, 1);
   for (int64_t r = 0; r < s.rows; ++r) {
     for (int64_t b = 0; b < row_bytes; ++b) {
-      for (uint32_t bits = mask.bits[size(r * row_bytes + b)]; bits != 0; bits &= bits - 1) {
+      for (uint32_t bits = mask.bits[as_size(r * row_bytes + b)]; bits != 0; bits &= bits - 1) {
         const int64_t c = 8 * b + std::countr_zero(bits);
-        std::memcpy(values.data() + size(r * s.cols + c) * value_bytes, src, value_bytes);
+        std::memcpy(values.data() + as_size(r * s.cols + c) * value_bytes, src, value_bytes);
         src += value_bytes;
       }
     }
@@ -144,17 +141,17 @@ std::vector<StoredTensor> pack_bitmask(const Weight& weight, const std::string& 
   const WeightForm form = form_of(weight);
   PARE_ASSERT(bitmask_why_not(form, layout).empty());
   const auto& dense = std::get<Dense>(weight.base);
-  const auto value_bytes = size(size_of(dense.dtype));
+  const auto value_bytes = as_size(size_of(dense.dtype));
   const int64_t rows = weight.rows(), cols = weight.cols(), row_bytes = packed_bytes(cols, 1);
-  std::vector<std::byte> compressed(size(form.kept) * value_bytes);
-  std::vector<int64_t> offsets(size(rows));
+  std::vector<std::byte> compressed(as_size(form.kept) * value_bytes);
+  std::vector<int64_t> offsets(as_size(rows));
   std::byte* dst = compressed.data();
   for (int64_t r = 0; r < rows; ++r) {
-    offsets[size(r)] = (dst - compressed.data()) / static_cast<int64_t>(value_bytes);
+    offsets[as_size(r)] = (dst - compressed.data()) / static_cast<int64_t>(value_bytes);
     for (int64_t b = 0; b < row_bytes; ++b) {
-      for (uint32_t bits = weight.mask->bits[size(r * row_bytes + b)]; bits != 0; bits &= bits - 1) {
+      for (uint32_t bits = weight.mask->bits[as_size(r * row_bytes + b)]; bits != 0; bits &= bits - 1) {
         const int64_t c = 8 * b + std::countr_zero(bits);
-        std::memcpy(dst, dense.data.span().data() + size(r * cols + c) * value_bytes, value_bytes);
+        std::memcpy(dst, dense.data.span().data() + as_size(r * cols + c) * value_bytes, value_bytes);
         dst += value_bytes;
       }
     }

@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
+#include "pare/base/checked.h"
 #include "pare/base/error.h"
 #include "pare/weights/bitpack.h"
 #include "pare/weights/grouped_ints.h"
 
 namespace pare {
 namespace {
-
-size_t size(int64_t count) {
-  return static_cast<size_t>(count);
-}
 
 int64_t words_for(int64_t count, int bits, WordFilling filling) {
   if (filling == WordFilling::stream) return count / 32 * bits + (count % 32 * bits + 31) / 32;
@@ -22,7 +19,7 @@ int64_t words_for(int64_t count, int bits, WordFilling filling) {
 void pack_words(std::span<const uint8_t> codes, int bits, WordFilling filling, std::span<uint32_t> words) {
   std::fill(words.begin(), words.end(), 0u);
   if (filling == WordFilling::stream) {
-    const auto bytes = size(packed_bytes(static_cast<int64_t>(codes.size()), bits));
+    const auto bytes = as_size(packed_bytes(static_cast<int64_t>(codes.size()), bits));
     pack_bits(codes, bits, {reinterpret_cast<uint8_t*>(words.data()), bytes});
     return;
   }
@@ -44,13 +41,13 @@ void unpack_words(std::span<const uint32_t> words, int bits, WordFilling filling
   }
 }
 
-struct Sizes {
+struct PackedSizes {
   int64_t out, in, groups, group;
   WordFilling filling;
   WordFilling zero_filling;
 };
 
-Sizes sizes_of(const PackParts& parts, const PackScheme& scheme) {
+PackedSizes sizes_of(const PackParts& parts, const PackScheme& scheme) {
   if (scheme.bits < 2 || scheme.bits > 8) {
     throw UnsupportedError(parts.packed.name + ": num_bits is " + std::to_string(scheme.bits) + "; 2 to 8 are read");
   }
@@ -59,7 +56,7 @@ Sizes sizes_of(const PackParts& parts, const PackScheme& scheme) {
   const auto dim = [&](int64_t i) {
     return parts.shape.dtype == Dtype::i64 ? parts.shape.item<int64_t>(i) : parts.shape.item<int32_t>(i);
   };
-  Sizes s{.out = dim(0), .in = dim(1), .groups = 0, .group = 0, .filling = {}, .zero_filling = {}};
+  PackedSizes s{.out = dim(0), .in = dim(1), .groups = 0, .group = 0, .filling = {}, .zero_filling = {}};
   constexpr int64_t kLargest = int64_t{1} << 40;  // keeps the products below in 64 bits
   if (s.out < 1 || s.in < 1 || s.out > kLargest || s.in > kLargest || s.out != parts.packed.shape[0]) {
     throw InputError(parts.shape.name + ": says " + std::to_string(s.out) + " x " + std::to_string(s.in) +
@@ -105,8 +102,8 @@ Sizes sizes_of(const PackParts& parts, const PackScheme& scheme) {
 }
 
 // [out, groups], shifted to 0 .. 2^bits - 1.
-std::vector<uint8_t> read_zeros(const StoredView& zero_point, const PackScheme& scheme, const Sizes& s) {
-  std::vector<uint8_t> zeros(size(s.out * s.groups));
+std::vector<uint8_t> read_zeros(const StoredView& zero_point, const PackScheme& scheme, const PackedSizes& s) {
+  std::vector<uint8_t> zeros(as_size(s.out * s.groups));
   if (zero_point.dtype == Dtype::i8) {  // as early versions left them, one signed byte each
     const int middle = 1 << (scheme.bits - 1);
     for (size_t i = 0; i < zeros.size(); ++i) {
@@ -120,12 +117,12 @@ std::vector<uint8_t> read_zeros(const StoredView& zero_point, const PackScheme& 
     return zeros;
   }
   const int64_t words = zero_point.shape[0];
-  std::vector<uint32_t> column(size(words));
-  std::vector<uint8_t> codes(size(s.out));
+  std::vector<uint32_t> column(as_size(words));
+  std::vector<uint8_t> codes(as_size(s.out));
   for (int64_t g = 0; g < s.groups; ++g) {
-    for (int64_t w = 0; w < words; ++w) column[size(w)] = zero_point.item<uint32_t>(w * s.groups + g);
+    for (int64_t w = 0; w < words; ++w) column[as_size(w)] = zero_point.item<uint32_t>(w * s.groups + g);
     unpack_words(column, scheme.bits, s.zero_filling, codes);
-    for (int64_t n = 0; n < s.out; ++n) zeros[size(n * s.groups + g)] = codes[size(n)];
+    for (int64_t n = 0; n < s.out; ++n) zeros[as_size(n * s.groups + g)] = codes[as_size(n)];
   }
   return zeros;
 }
@@ -133,7 +130,7 @@ std::vector<uint8_t> read_zeros(const StoredView& zero_point, const PackScheme& 
 }  // namespace
 
 WeightForm packed_form(const PackParts& parts, const PackScheme& scheme) {
-  const Sizes s = sizes_of(parts, scheme);
+  const PackedSizes s = sizes_of(parts, scheme);
   WeightForm form;
   form.shape = {s.out, s.in};
   form.kind = WeightForm::Kind::grouped_ints;
@@ -146,7 +143,7 @@ WeightForm packed_form(const PackParts& parts, const PackScheme& scheme) {
 }
 
 Weight unpack_packed(const PackParts& parts, const PackScheme& scheme) {
-  const Sizes s = sizes_of(parts, scheme);
+  const PackedSizes s = sizes_of(parts, scheme);
   GroupedInts ints;
   ints.bits = scheme.bits;
   ints.group = s.group;
@@ -154,25 +151,25 @@ Weight unpack_packed(const PackParts& parts, const PackScheme& scheme) {
   ints.scale_dtype = parts.scale.dtype;
 
   const int64_t words = parts.packed.shape[1], row_bytes = packed_bytes(s.in, scheme.bits);
-  ints.codes.resize(size(s.out * row_bytes));
-  std::vector<uint32_t> row(size(words));
-  std::vector<uint8_t> codes(size(s.in));
+  ints.codes.resize(as_size(s.out * row_bytes));
+  std::vector<uint32_t> row(as_size(words));
+  std::vector<uint8_t> codes(as_size(s.in));
   for (int64_t r = 0; r < s.out; ++r) {
     const std::byte* src = parts.packed.data.data() + r * words * 4;
     uint8_t* dst = ints.codes.data() + r * row_bytes;
     if (s.filling == WordFilling::stream) {
-      std::memcpy(dst, src, size(row_bytes));
+      std::memcpy(dst, src, as_size(row_bytes));
     } else {
       std::memcpy(row.data(), src, row.size() * 4);
       unpack_words(row, scheme.bits, s.filling, codes);
-      pack_bits(codes, scheme.bits, {dst, size(row_bytes)});
+      pack_bits(codes, scheme.bits, {dst, as_size(row_bytes)});
     }
   }
-  ints.scales.resize(size(s.out * s.groups));
+  ints.scales.resize(as_size(s.out * s.groups));
   to_float(parts.scale.dtype, parts.scale.data.data(), s.out * s.groups, ints.scales.data());
   if (parts.zero_point) ints.zeros = read_zeros(*parts.zero_point, scheme, s);
   if (parts.g_idx) {
-    ints.group_index.resize(size(s.in));
+    ints.group_index.resize(as_size(s.in));
     std::memcpy(ints.group_index.data(), parts.g_idx->data.data(), parts.g_idx->data.size());
     // the library writes -1 everywhere where there is no order
     const bool none = std::all_of(ints.group_index.begin(), ints.group_index.end(), [](int32_t g) { return g == -1; });
@@ -214,13 +211,13 @@ std::vector<StoredTensor> pack_packed(const Weight& weight, const std::string& m
     return std::vector<std::byte>(bytes.begin(), bytes.end());
   };
 
-  std::vector<uint32_t> packed(size(out * words));
-  std::vector<uint8_t> codes(size(in));
+  std::vector<uint32_t> packed(as_size(out * words));
+  std::vector<uint8_t> codes(as_size(in));
   for (int64_t r = 0; r < out; ++r) {
-    unpack_bits(std::span(ints.codes).subspan(size(r * row_bytes), size(row_bytes)), ints.bits, codes);
-    pack_words(codes, ints.bits, filling, std::span(packed).subspan(size(r * words), size(words)));
+    unpack_bits(std::span(ints.codes).subspan(as_size(r * row_bytes), as_size(row_bytes)), ints.bits, codes);
+    pack_words(codes, ints.bits, filling, std::span(packed).subspan(as_size(r * words), as_size(words)));
   }
-  std::vector<std::byte> scales(ints.scales.size() * size(size_of(ints.scale_dtype)));
+  std::vector<std::byte> scales(ints.scales.size() * as_size(size_of(ints.scale_dtype)));
   from_float(ints.scale_dtype, ints.scales.data(), static_cast<int64_t>(ints.scales.size()), scales.data());
 
   std::vector<StoredTensor> tensors;
@@ -229,12 +226,12 @@ std::vector<StoredTensor> pack_packed(const Weight& weight, const std::string& m
   tensors.push_back({module + ".weight_shape", bytes_of(std::vector<int64_t>{out, in})});
   if (!ints.zeros.empty()) {
     const int64_t zero_words = words_for(out, ints.bits, filling);
-    std::vector<uint32_t> zeros(size(zero_words * groups)), column(size(zero_words));
-    std::vector<uint8_t> fields(size(out));
+    std::vector<uint32_t> zeros(as_size(zero_words * groups)), column(as_size(zero_words));
+    std::vector<uint8_t> fields(as_size(out));
     for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t n = 0; n < out; ++n) fields[size(n)] = ints.zeros[size(n * groups + g)];
+      for (int64_t n = 0; n < out; ++n) fields[as_size(n)] = ints.zeros[as_size(n * groups + g)];
       pack_words(fields, ints.bits, filling, column);
-      for (int64_t w = 0; w < zero_words; ++w) zeros[size(w * groups + g)] = column[size(w)];
+      for (int64_t w = 0; w < zero_words; ++w) zeros[as_size(w * groups + g)] = column[as_size(w)];
     }
     tensors.push_back({module + ".weight_zero_point", bytes_of(zeros)});
   }

@@ -13,6 +13,9 @@ namespace pare::gguf {
 inline float f16_at(const uint8_t* p) {
   return f16_to_float(static_cast<uint16_t>(p[0] | (p[1] << 8)));
 }
+inline uint32_t u32_at(const uint8_t* p) {
+  return p[0] | (uint32_t{p[1]} << 8) | (uint32_t{p[2]} << 16) | (uint32_t{p[3]} << 24);
+}
 inline void put_f16(uint8_t* p, float value) {
   const uint16_t bits = float_to_f16(value);
   p[0] = static_cast<uint8_t>(bits);

@@ -21,10 +21,6 @@ constexpr uint64_t kOnes = 0x0101010101010101ull;
 uint16_t u16_at(const uint8_t* p) {
   return static_cast<uint16_t>(p[0] | (p[1] << 8));
 }
-uint32_t u32_at(const uint8_t* p) {
-  return u16_at(p) | (static_cast<uint32_t>(u16_at(p + 2)) << 16);
-}
-
 // A book's entries as bytes, the first coordinate in the lowest: its level times `factor`, plus `shift`.
 template <class Word, size_t entries>
 void expand(const CodeBook& book, std::initializer_list<int> levels, int shift, Word* words) {

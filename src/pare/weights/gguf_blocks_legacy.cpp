@@ -9,11 +9,6 @@ namespace {
 
 constexpr int kHalf = 16, kBlock = 32;
 
-uint32_t u32_at(const uint8_t* p) {
-  return p[0] | (static_cast<uint32_t>(p[1]) << 8) | (static_cast<uint32_t>(p[2]) << 16) |
-         (static_cast<uint32_t>(p[3]) << 24);
-}
-
 // trunc(x) clamped to 0..15; anything that is no number gives 0.
 uint8_t nibble(float x) {
   return static_cast<uint8_t>(x > 0 ? std::min(x, 15.0f) : 0.0f);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pare/base/checked.h"
 #include "pare/base/error.h"
 #include "pare/weights/bitpack.h"
 #include "pare/weights/grouped_ints.h"
@@ -13,11 +14,7 @@ bool has_layout(int bits) {
   return bits == 2 || bits == 3 || bits == 4 || bits == 8;
 }
 
-size_t size(int64_t count) {
-  return static_cast<size_t>(count);
-}
-
-struct Sizes {
+struct GptqSizes {
   int64_t out, in, groups, group;
   int bits;
 };
@@ -31,7 +28,7 @@ int64_t group_from_shapes(const GptqParts& parts, const GptqScheme& scheme, int6
 }
 
 // Everything that shapes can tell, checked.
-Sizes sizes_of(const GptqParts& parts, const GptqScheme& scheme) {
+GptqSizes sizes_of(const GptqParts& parts, const GptqScheme& scheme) {
   expect_stored(parts.qweight, {Dtype::i32}, {-1, -1});
   const int64_t words = parts.qweight.shape[0], out = parts.qweight.shape[1];
   expect_stored(parts.scales, {Dtype::f16, Dtype::bf16, Dtype::f32}, {-1, out});
@@ -41,7 +38,7 @@ Sizes sizes_of(const GptqParts& parts, const GptqScheme& scheme) {
     throw InputError(parts.qweight.name + ": shape " + shape_text(parts.qweight.shape) + " with scales " +
                      shape_text(parts.scales.shape) + " holds nothing");
   }
-  Sizes s{.out = out, .in = 0, .groups = groups, .group = 0, .bits = scheme.bits};
+  GptqSizes s{.out = out, .in = 0, .groups = groups, .group = 0, .bits = scheme.bits};
   if (scheme.overridden) {
     if (parts.qzeros.shape[1] * 32 % out != 0 || parts.qzeros.shape[1] * 32 / out > 32) {
       throw InputError(parts.qzeros.name + ": shape " + shape_text(parts.qzeros.shape) +
@@ -82,14 +79,14 @@ Sizes sizes_of(const GptqParts& parts, const GptqScheme& scheme) {
   return s;
 }
 
-std::vector<int32_t> read_group_index(const GptqParts& parts, const GptqScheme& scheme, const Sizes& s) {
+std::vector<int32_t> read_group_index(const GptqParts& parts, const GptqScheme& scheme, const GptqSizes& s) {
   if (!parts.g_idx) return {};
-  std::vector<int32_t> index(size(s.in));
+  std::vector<int32_t> index(as_size(s.in));
   for (int64_t k = 0; k < s.in; ++k) {
-    index[size(k)] = parts.g_idx->item<int32_t>(k);
-    if (index[size(k)] < 0 || index[size(k)] >= s.groups) {
+    index[as_size(k)] = parts.g_idx->item<int32_t>(k);
+    if (index[as_size(k)] < 0 || index[as_size(k)] >= s.groups) {
       throw InputError(parts.g_idx->name + ": input " + std::to_string(k) + " is of group " +
-                       std::to_string(index[size(k)]) + "; there are " + std::to_string(s.groups));
+                       std::to_string(index[as_size(k)]) + "; there are " + std::to_string(s.groups));
     }
   }
   if (is_plain_order(index, s.group)) return {};
@@ -102,18 +99,18 @@ std::vector<int32_t> read_group_index(const GptqParts& parts, const GptqScheme& 
 }
 
 // [groups, out] as stored, each field in 0 .. 2^bits - 1.
-std::vector<uint8_t> read_zero_fields(const GptqParts& parts, const Sizes& s) {
-  std::vector<uint8_t> fields(size(s.groups * s.out));
+std::vector<uint8_t> read_zero_fields(const GptqParts& parts, const GptqSizes& s) {
+  std::vector<uint8_t> fields(as_size(s.groups * s.out));
   const auto* bytes = reinterpret_cast<const uint8_t*>(parts.qzeros.data.data());
   const int64_t row_bytes = s.out * s.bits / 8;
   for (int64_t g = 0; g < s.groups; ++g) {
-    unpack_bits({bytes + g * row_bytes, size(row_bytes)}, s.bits,
-                std::span(fields).subspan(size(g * s.out), size(s.out)));
+    unpack_bits({bytes + g * row_bytes, as_size(row_bytes)}, s.bits,
+                std::span(fields).subspan(as_size(g * s.out), as_size(s.out)));
   }
   return fields;
 }
 
-void read_zeros(const GptqParts& parts, const GptqScheme& scheme, const Sizes& s, GroupedInts& ints) {
+void read_zeros(const GptqParts& parts, const GptqScheme& scheme, const GptqSizes& s, GroupedInts& ints) {
   const std::vector<uint8_t> fields = read_zero_fields(parts, s);
   const auto middle = static_cast<uint8_t>(1 << (s.bits - 1));
   const auto all = [&](int value) {
@@ -133,12 +130,12 @@ void read_zeros(const GptqParts& parts, const GptqScheme& scheme, const Sizes& s
   ints.zeros.resize(fields.size());
   for (int64_t g = 0; g < s.groups; ++g) {
     for (int64_t n = 0; n < s.out; ++n) {
-      ints.zeros[size(n * s.groups + g)] = static_cast<uint8_t>((fields[size(g * s.out + n)] + shift) & mask);
+      ints.zeros[as_size(n * s.groups + g)] = static_cast<uint8_t>((fields[as_size(g * s.out + n)] + shift) & mask);
     }
   }
 }
 
-WeightForm form_from(const Sizes& s, const GptqParts& parts, bool symmetric) {
+WeightForm form_from(const GptqSizes& s, const GptqParts& parts, bool symmetric) {
   WeightForm form;
   form.shape = {s.out, s.in};
   form.kind = WeightForm::Kind::grouped_ints;
@@ -162,7 +159,7 @@ WeightForm gptq_form(const GptqParts& parts, const GptqScheme& scheme) {
 }
 
 Weight unpack_gptq(const GptqParts& parts, const GptqScheme& scheme) {
-  const Sizes s = sizes_of(parts, scheme);
+  const GptqSizes s = sizes_of(parts, scheme);
   GroupedInts ints;
   ints.bits = s.bits;
   ints.group = std::min(s.group, s.in);
@@ -171,17 +168,17 @@ Weight unpack_gptq(const GptqParts& parts, const GptqScheme& scheme) {
   read_zeros(parts, scheme, s, ints);
 
   const int64_t words = s.in * s.bits / 32;
-  std::vector<uint32_t> stored(size(words * s.out)), turned(stored.size());  // a copy: the file may be unaligned
+  std::vector<uint32_t> stored(as_size(words * s.out)), turned(stored.size());  // a copy: the file may be unaligned
   std::memcpy(stored.data(), parts.qweight.data.data(), parts.qweight.data.size());
   transpose_words(stored.data(), words, s.out, turned.data());
   ints.codes.resize(turned.size() * sizeof(uint32_t));
   std::memcpy(ints.codes.data(), turned.data(), ints.codes.size());
 
-  std::vector<float> scales(size(s.groups * s.out));
+  std::vector<float> scales(as_size(s.groups * s.out));
   to_float(parts.scales.dtype, parts.scales.data.data(), s.groups * s.out, scales.data());
   ints.scales.resize(scales.size());
   for (int64_t g = 0; g < s.groups; ++g) {
-    for (int64_t n = 0; n < s.out; ++n) ints.scales[size(n * s.groups + g)] = scales[size(g * s.out + n)];
+    for (int64_t n = 0; n < s.out; ++n) ints.scales[as_size(n * s.groups + g)] = scales[as_size(g * s.out + n)];
   }
   Weight weight{{s.out, s.in}, std::move(ints), {}};
   check_weight(weight, parts.qweight.name);
@@ -218,29 +215,29 @@ std::vector<StoredTensor> pack_gptq(const Weight& weight, const std::string& mod
   const int64_t out = weight.rows(), in = weight.cols(), groups = groups_in(in, ints.group);
 
   const int64_t words = in * ints.bits / 32;
-  std::vector<uint32_t> rows(size(out * words)), qweight(rows.size());
+  std::vector<uint32_t> rows(as_size(out * words)), qweight(rows.size());
   std::memcpy(rows.data(), ints.codes.data(), ints.codes.size());
   transpose_words(rows.data(), out, words, qweight.data());
 
   const int mask = (1 << ints.bits) - 1, shift = version == GptqVersion::v1 ? mask : 0;  // z - 1 modulo 2^bits
-  std::vector<uint8_t> fields(size(out)), qzeros(size(groups * out * ints.bits / 8));
-  std::vector<float> group_scales(size(out));
-  std::vector<std::byte> scales(size(groups * out * 2));
+  std::vector<uint8_t> fields(as_size(out)), qzeros(as_size(groups * out * ints.bits / 8));
+  std::vector<float> group_scales(as_size(out));
+  std::vector<std::byte> scales(as_size(groups * out * 2));
   for (int64_t g = 0; g < groups; ++g) {
     for (int64_t n = 0; n < out; ++n) {
-      const int zero = ints.zeros.empty() ? 1 << (ints.bits - 1) : ints.zeros[size(n * groups + g)];
-      fields[size(n)] = static_cast<uint8_t>((zero + shift) & mask);
-      group_scales[size(n)] = ints.scales[size(n * groups + g)];
+      const int zero = ints.zeros.empty() ? 1 << (ints.bits - 1) : ints.zeros[as_size(n * groups + g)];
+      fields[as_size(n)] = static_cast<uint8_t>((zero + shift) & mask);
+      group_scales[as_size(n)] = ints.scales[as_size(n * groups + g)];
     }
     const int64_t row_bytes = out * ints.bits / 8;
-    pack_bits(fields, ints.bits, std::span(qzeros).subspan(size(g * row_bytes), size(row_bytes)));
+    pack_bits(fields, ints.bits, std::span(qzeros).subspan(as_size(g * row_bytes), as_size(row_bytes)));
     from_float(Dtype::f16, group_scales.data(), out, scales.data() + g * out * 2);
   }
 
   std::vector<int32_t> g_idx = ints.group_index;
   if (g_idx.empty()) {
-    g_idx.resize(size(in));
-    for (int64_t k = 0; k < in; ++k) g_idx[size(k)] = static_cast<int32_t>(k / ints.group);
+    g_idx.resize(as_size(in));
+    for (int64_t k = 0; k < in; ++k) g_idx[as_size(k)] = static_cast<int32_t>(k / ints.group);
   }
   std::vector<StoredTensor> tensors;
   tensors.push_back({module + ".qweight", as_bytes(qweight.data(), qweight.size() * sizeof(uint32_t))});

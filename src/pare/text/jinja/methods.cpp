@@ -272,7 +272,7 @@ Value is_lower_text(Context& context, const Value& self, const Arguments& argume
 Value view(Context& context, const char* name, std::vector<Value> items) {
   return context.sequence(Kind::view, std::move(items), name);
 }
-Value items(Context& context, const Value& self, const Arguments& arguments) {
+Value item_view(Context& context, const Value& self, const Arguments& arguments) {
   const Bound none(context, "items", arguments, {});
   std::vector<Value> pairs;
   for (const auto& [key, value] : self.mapping().items) pairs.push_back(context.sequence(Kind::tuple, {key, value}));
@@ -362,7 +362,7 @@ constexpr std::string_view kOtherTextMethods[] = {"casefold",  "encode",       "
                                                   "isascii",   "isidentifier", "isprintable", "istitle",
                                                   "maketrans", "swapcase",     "translate",   "zfill"};
 constexpr NamedMethod kMappingMethods[] = {
-    {"copy", copy}, {"get", get}, {"items", items}, {"keys", keys}, {"values", values}};
+    {"copy", copy}, {"get", get}, {"items", item_view}, {"keys", keys}, {"values", values}};
 constexpr std::string_view kOtherMappingMethods[] = {"fromkeys"};
 constexpr std::string_view kMappingChanges[] = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr NamedMethod kListMethods[] = {{"copy", copy}, {"count", count_items}, {"index", index_of}};
