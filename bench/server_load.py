@@ -152,7 +152,7 @@ def main():
     parser.add_argument("--bad", type=float, default=0.1, help="share of requests that are bad on purpose")
     parser.add_argument("--tokens", type=int, default=48, help="of the longest answers")
     parser.add_argument("--leak", default=4, type=float, help="MB that the memory may grow by between the middle and the end")
-    parser.add_argument("--p99", default=3, type=float, help="times the quiet run's, for each client that shares a slot")
+    parser.add_argument("--p99", default=2, type=float, help="times the quiet run's, for each client that shares a slot")
     parser.add_argument("--cache-memory", default="256MB", help="as pare serve has it; small: full, so that growth shows, early")
     parser.add_argument("--json", help="the figures, as a file")
     parser.add_argument("words", nargs="*", help="more words for pare serve, after --")

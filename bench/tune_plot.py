@@ -27,7 +27,7 @@ def main():
     for name in files:
         with open(name) as file:
             report = json.load(file)
-        trials += [{**trial, "threads": report["threads"]} for trial in report["trials"]]
+        trials += [{**trial, "threads": report["threads"]} for trial in report["trials"] if trial["measured_s"]]
     times = [t[key] * 1e6 for t in trials for key in ("predicted_s", "measured_s")]
     low, high = math.log10(min(times) / 1.5), math.log10(max(times) * 1.5)
 

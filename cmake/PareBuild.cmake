@@ -36,7 +36,7 @@ if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 target_compile_options(pare_flags INTERFACE -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(pare_flags INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)  # GCC PR 105651: "literal" + std::string
+  target_compile_options(pare_flags INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)  # GCC PR 105651 and its like: false of std::string at -O2
 endif()
 target_include_directories(pare_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 if(PARE_SANITIZE)

@@ -84,7 +84,7 @@ class Tune(PareTest):
         self.assertTrue((self.cache / "tuning.json").is_file())
         self.assertGreater(len(report["trials"]), 6)
         for trial in report["trials"]:
-            self.assertTrue(trial["predicted_s"] > 0 and trial["measured_s"] > 0, trial)
+            self.assertTrue(trial["predicted_s"] > 0 and (trial["measured_s"] is None or trial["measured_s"] > 0), trial)
         for tokens in (1, 8, 256):
             taken = [t for t in report["trials"] if t["tokens"] == tokens and t["taken"]]
             self.assertEqual(len(taken), len({(t["layout"], t["rows"], t["cols"]) for t in report["trials"]}))

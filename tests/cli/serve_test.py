@@ -289,6 +289,8 @@ class Faults(ServeTest):
     def test_what_does_not_fit_is_refused_with_its_numbers(self):
         error = self.fault(COMPLETIONS, {"prompt": "x" * 500, "max_tokens": 20}, words="500 tokens and max_tokens is 20: together 520")
         self.assertEqual(error["code"], "context_length_exceeded")
+        status, _, body = self.server.request("POST", COMPLETIONS, {"prompt": [1] * 300000, "n": 8})
+        self.assertEqual((status, json.loads(body)["error"]["code"]), (400, "context_length_exceeded"))
         self.fault(COMPLETIONS, {"prompt": "x" * 513, "max_tokens": 0}, words="513 tokens, more than this model's context of 512")
         self.fault(COMPLETIONS, {"prompt": "x " * 2_000_000}, words="cannot fit")
         self.fault(CHAT, {"messages": [{"role": "user", "content": "x" * 600}]}, words="context")
@@ -303,7 +305,8 @@ class Faults(ServeTest):
             self.assertIn("error", json.loads(data))
 
     def test_other_sites_pages_may_not_call(self):
-        for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example:80", "Origin": "http://evil.example:80"}):
+        for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example:80", "Origin": "http://evil.example:80"},
+                        {"Host": "127.evil.example:80"}, {"Host": "[127.0.0.1"}):
             status, _, _ = self.server.request("POST", "/tokenize", {"content": "x"}, headers=headers)
             self.assertEqual(status, 403, headers)
         own = f"127.0.0.1:{self.server.port}"

@@ -1,4 +1,4 @@
-"""bench/server_load.py on the tiny model: for a moment here, LOAD_SECONDS=600 in `make test-long`."""
+"""bench/server_load.py on the tiny model: for LOAD_SECONDS: 60 in `make test`, 600 in `make test-long`."""
 import os
 import pathlib
 import subprocess

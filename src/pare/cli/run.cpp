@@ -149,7 +149,10 @@ class Session {
   }
 
   void report(const Generation& generation, Finish finish, double first, double total) const {
-    if (finish == Finish::failed) throw InputError(generation.error());
+    if (finish == Finish::failed) {
+      const std::string fault = generation.error();
+      throw Error(fault.starts_with(kNoMemory) ? Exit::resources : Exit::failed, fault);
+    }
     const Usage usage = generation.usage();
     if (finish == Finish::length && args_.tokens == 0)
       log_line(Level::warning, "the context is full; --context gives more room");

@@ -34,8 +34,9 @@ struct TuneArgs {
   TuneOptions options;
 };
 
-std::string words(const cpu::Variant& v, int64_t tokens) {
-  const std::string ahead = ", asked for " + std::to_string(v.fetch_ahead) + " bytes ahead";
+std::string words(const cpu::Variant& v, int64_t tokens, bool in_panels) {
+  const std::string distance = "asked for " + std::to_string(v.fetch_ahead) + " bytes ahead", ahead = ", " + distance;
+  if (!in_panels && token_class(tokens) != TokenClass::many) return distance;
   switch (token_class(tokens)) {
     case TokenClass::one:
       return (v.panels == 2 ? "two panels side by side" : "one panel") + ahead;
@@ -67,17 +68,17 @@ class Tuner {
     const Matrix& matrix = copies.front();
     const std::vector<Trial> trials = pare::tune(copies, speed_, args_.options, pool_);
     table_.set({matrix.layout(), matrix.rows(), matrix.cols(), pool_.threads()}, matrix.variants());
+    table_.save();  // now, so that Ctrl-C takes back nothing
     const std::string name =
         matrix.layout() + ", " + std::to_string(matrix.rows()) + " x " + std::to_string(matrix.cols());
     for (const Trial& trial : trials) {
-      if (trial.measured == 0) continue;
       results_.push_back({{"layout", matrix.layout()},
                           {"rows", matrix.rows()},
                           {"cols", matrix.cols()},
                           {"tokens", trial.tokens},
-                          {"how", words(trial.how, trial.tokens)},
+                          {"how", words(trial.how, trial.tokens, matrix.in_panels())},
                           {"predicted_s", trial.predicted},
-                          {"measured_s", trial.measured},
+                          {"measured_s", trial.measured > 0 ? json(trial.measured) : json()},
                           {"built_in", trial.built_in},
                           {"taken", trial.taken}});
     }
@@ -87,13 +88,12 @@ class Tuner {
       const double before = built_in_time(trials, taken.tokens);
       std::printf("| %s | %lld | %.1f | %.1f | %.2fx | %s |\n", name.c_str(), static_cast<long long>(taken.tokens),
                   before * 1e6, taken.measured * 1e6, before / taken.measured,
-                  taken.built_in ? "as built in" : words(taken.how, taken.tokens).c_str());
+                  taken.built_in ? "as built in" : words(taken.how, taken.tokens, matrix.in_panels()).c_str());
       std::fflush(stdout);
     }
   }
 
   void finish() {
-    table_.save();
     if (json_) {
       std::printf("%s\n", dump_json({{"cpu", cpu_name()},
                                      {"isa", name_of(current_isa())},

@@ -6,6 +6,7 @@
 #include "pare/kernels/aligned_buffer.h"
 #include "pare/kernels/functions.h"
 #include "pare/kernels/matrix_impl.h"
+#include "pare/weights/gguf_lattice.h"
 
 namespace pare {
 
@@ -103,6 +104,9 @@ uint64_t Matrix::bytes() const {
   if (impl_->panels) return static_cast<uint64_t>(impl_->panels->bytes());
   return impl_->sparse ? static_cast<uint64_t>(impl_->sparse->bytes()) : impl_->dense.data.size();
 }
+bool Matrix::in_panels() const {
+  return impl_->panels.has_value();
+}
 std::string Matrix::layout() const {
   return impl_->layout;
 }
@@ -112,12 +116,16 @@ uint64_t prepared_bytes(const WeightForm& form) {
   const int64_t cols = form.shape.empty() ? 1 : form.shape.back();
   switch (form.kind) {
     case WeightForm::Kind::dense:
-      return dense_type(form.dtype) ? form.bytes() : as_f32;
+      return dense_type(form.dtype) && !(form.masked && form.dtype == Dtype::f32) ? form.bytes() : as_f32;
     case WeightForm::Kind::grouped_ints:
-      return form.group % cpu::kBlockCols == 0 || form.group >= cols ? form.bytes() : as_f32;
-    case WeightForm::Kind::gguf_blocks:
-      // Types of less than 4 bits with a table go as 4-bit indices with f32 scales, up to 6 bits a weight.
-      return std::max(form.bytes() + form.bytes() / 8, static_cast<uint64_t>(form.elements()) * 6 / 8);
+      return form.group % cpu::kBlockCols == 0 || form.group >= cols ? form.bytes() + form.bytes() / 8 : as_f32;
+    case WeightForm::Kind::gguf_blocks: {
+      // Points of a lattice and FP4 go as indices of 4 bits, up to 5 with their scales; others much as they are, those
+      // of two bits and less with more bytes for scales.
+      const bool indices = gguf::lattice_type(form.gguf_type->id) != nullptr || form.gguf_type->name.ends_with("FP4");
+      const auto elements = static_cast<uint64_t>(form.elements());
+      return std::max(form.bytes() + form.bytes() / 8, indices ? elements * 5 / 8 : elements * 2 / 5);
+    }
   }
   return as_f32;
 }

@@ -64,6 +64,7 @@ class Matrix {
   int64_t rows() const;
   int64_t cols() const;
   uint64_t bytes() const;      // read for one product with one token
+  bool in_panels() const;      // else rows as they are, or sparse rows
   std::string layout() const;  // "panels of 4-bit codes, groups of 32", "rows of F16"
   const Variants& variants() const { return variants_; }
   void set_variants(const Variants& variants) { variants_ = variants; }

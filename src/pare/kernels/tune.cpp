@@ -34,7 +34,7 @@ std::vector<cpu::Variant> variants_of(const Matrix& matrix, TokenClass tokens) {
     switch (tokens) {
       case TokenClass::one:
         for (int32_t side_by_side : {1, 2}) {
-          if (side_by_side == 2 && !panels) continue;
+          if (side_by_side == 1 && !panels) continue;  // nothing to choose: as built in
           v.panels = side_by_side;
           list.push_back(v);
         }

@@ -14,6 +14,10 @@
 namespace pare {
 namespace {
 
+std::string words_of(const std::exception& error) {
+  return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ? std::string(kNoMemory) : error.what();
+}
+
 using Clock = std::chrono::steady_clock;
 using JobPtr = std::unique_ptr<Job>;
 
@@ -323,8 +327,8 @@ bool Engine::Impl::begins(Job& job) {
       prefixes.clear();
       return begin(job);
     }
-  } catch (const std::exception&) {
-    job.end(Finish::failed, "no memory for the keys and values of another sequence");
+  } catch (const std::exception& error) {
+    job.end(Finish::failed, words_of(error) + ", for the keys and values of another sequence");
     return false;
   }
 }
@@ -408,13 +412,18 @@ void Engine::Impl::pass(const std::vector<Share>& shares, bool embeddings) {
       take(shares[i], rows.first(size), embeddings);
       rows = rows.subspan(size);
     }
-  } catch (const std::exception&) {
-    // Nothing changed. Whose fault it was shows when each goes alone.
+  } catch (const std::exception& fault) {
+    // Whose fault it was shows when each goes alone, but for those whose tokens were already computed: not twice.
     for (size_t i = 0; i < shares.size(); ++i) {
+      if (shares[i].job->ended()) continue;
+      if (shares[i].job->state->length() != shares[i].job->computed()) {
+        shares[i].job->end(Finish::failed, words_of(fault));
+        continue;
+      }
       try {
         take(shares[i], run({&steps[i], 1}), embeddings);
       } catch (const std::exception& error) {
-        shares[i].job->end(Finish::failed, error.what());
+        shares[i].job->end(Finish::failed, words_of(error));
       }
     }
   }

@@ -48,6 +48,8 @@ struct Usage {
 };
 
 // Safe from any thread. The engine keeps its own reference: letting go of one does not cancel.
+inline constexpr std::string_view kNoMemory = "no memory";  // how error() begins where that was the reason
+
 class Generation {
  public:
   struct Update {

@@ -309,9 +309,6 @@ uint64_t Model::weight_bytes() const {
 uint64_t Model::token_bytes() const {
   return impl_->token_bytes;
 }
-uint64_t Model::cache_bytes_per_token() const {
-  return impl_->cache_shape().bytes_per_token();
-}
 
 std::unique_ptr<Sequence> Model::new_sequence() const {
   return std::make_unique<Sequence>(std::make_unique<Sequence::Impl>(impl_->cache_shape()));

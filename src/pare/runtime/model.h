@@ -68,7 +68,6 @@ class Model {
   int64_t vocab_size() const;
   uint64_t weight_bytes() const;  // in memory
   uint64_t token_bytes() const;   // of weights read for one token: what decoding is measured against
-  uint64_t cache_bytes_per_token() const;
 
   std::unique_ptr<Sequence> new_sequence() const;
   // Logits of the wanted tokens, steps in order, tokens in order: f32 [wanted, vocab_size], valid until the next call.

@@ -25,10 +25,6 @@ int64_t now_s() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-std::string text_of(const AnswerJson& json) {
-  return json.dump(-1, ' ', false, AnswerJson::error_handler_t::replace);
-}
-
 class CompletionAnswer : public Answer {
  public:
   CompletionAnswer(CompletionCall call, std::shared_ptr<const Service> service,
@@ -203,7 +199,7 @@ bool CompletionAnswer::pull_whole(std::string& out) {
 }  // namespace
 
 ApiError fault_of(const Generation& generation, Finish finish) {
-  if (finish == Finish::cancelled) return busy("the server is shutting down");
+  if (finish == Finish::cancelled) return busy("the request was given up: the server stops, or its client hung up");
   if (finish == Finish::timed_out) {
     return {.status = 503, .message = "the request " + generation.error(), .type = "server_error", .code = "timeout"};
   }

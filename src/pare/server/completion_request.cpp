@@ -234,6 +234,12 @@ std::vector<Prompt> read_prompts(const Fields& fields, const char* key, const Se
   };
   const auto of_ids = [&](const RequestJson& ids, const std::string& name) {
     Prompt prompt;
+    if (static_cast<int64_t>(ids.size()) > service.engine.context()) {  // before n copies are made of them
+      throw ApiError{.message = name + " has " + std::to_string(ids.size()) + " tokens; the context takes " +
+                                std::to_string(service.engine.context()),
+                     .code = "context_length_exceeded",
+                     .param = name};
+    }
     for (const RequestJson& id : ids) {
       const bool whole = id.is_number_integer() && !(id.is_number_unsigned() && id.get<uint64_t>() > INT32_MAX);
       const int64_t number = whole ? id.get<int64_t>() : -1;

@@ -64,11 +64,10 @@ class EmbeddingAnswer : public Answer {
                       {"embedding", as_base64_ ? AnswerJson(base64(values)) : AnswerJson(values)}});
       tokens += handles_[i]->usage().prompt_tokens;
     }
-    out = AnswerJson{{"object", "list"},
-                     {"data", std::move(data)},
-                     {"model", service_->facts.id},
-                     {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}}
-              .dump();
+    out = text_of(AnswerJson{{"object", "list"},
+                             {"data", std::move(data)},
+                             {"model", service_->facts.id},
+                             {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}});
     return true;
   }
 

@@ -32,10 +32,19 @@ void Exchange::wake() {
 
 bool Exchange::sleep() {
   std::lock_guard lock(mutex_);
-  if (std::exchange(woken_, false)) return false;
+  if (std::exchange(woken_, false) || ended_) return false;
   sleeping_ = true;
   MHD_suspend_connection(connection_);
   return true;
+}
+
+void Exchange::end() {
+  abandon();
+  {
+    std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  wake();
 }
 
 Answer* Exchange::answer() {

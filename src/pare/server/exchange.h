@@ -28,6 +28,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void wake();
   // The HTTP thread's: puts the connection to sleep, unless it was woken meanwhile (then false: look again).
   bool sleep();
+  // The server stops: awake now, and never asleep again, since libmicrohttpd cannot stop while a connection sleeps.
+  void end();
+  bool ended() const { return ended_; }
   // The HTTP thread's: none until answer_with.
   Answer* answer();
   // Any thread: the client is gone.
@@ -46,6 +49,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   const int socket_;
   std::unique_ptr<Answer> answer_;
   bool sleeping_ = false, woken_ = false, abandoned_ = false;
+  std::atomic<bool> ended_ = false;
 };
 
 }  // namespace pare

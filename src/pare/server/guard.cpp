@@ -6,13 +6,15 @@ namespace {
 constexpr std::string_view kBearer = "Bearer ";
 
 std::string_view without_port(std::string_view host) {
-  if (host.starts_with('[')) return host.substr(0, host.find(']') + 1);
+  if (host.starts_with('[') && host.find(']') != std::string_view::npos) return host.substr(0, host.find(']') + 1);
   return host.substr(0, host.find(':'));
 }
 
+// Digits and dots only: 127.evil.com is somebody's name, and may lead here.
 bool is_loopback_name(std::string_view host) {
   const std::string_view name = without_port(host);
-  return name.empty() || name == "localhost" || name == "[::1]" || name.starts_with("127.");
+  const bool numbers = name.find_first_not_of("0123456789.") == std::string_view::npos;
+  return host.empty() || name == "localhost" || name == "[::1]" || (numbers && name.starts_with("127."));
 }
 
 }  // namespace

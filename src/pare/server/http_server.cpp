@@ -93,9 +93,10 @@ struct HttpServer::Impl {
 namespace {
 
 // A stream's next bytes for libmicrohttpd.
-ssize_t read_stream(void* context, uint64_t, char* buffer, size_t most) {
+ssize_t read_stream(void* context, uint64_t, char* buffer, size_t most) try {
   Exchange& exchange = **static_cast<std::shared_ptr<Exchange>*>(context);
   do {
+    if (exchange.ended()) return MHD_CONTENT_READER_END_WITH_ERROR;
     if (exchange.sent == exchange.unsent.size() && !exchange.complete) {
       exchange.unsent.clear();
       exchange.sent = 0;
@@ -110,6 +111,8 @@ ssize_t read_stream(void* context, uint64_t, char* buffer, size_t most) {
     if (exchange.complete) return MHD_CONTENT_READER_END_OF_STREAM;
   } while (!exchange.sleep());
   return 0;
+} catch (const std::exception&) {  // out of memory; no exception may go through the library's C
+  return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
 void free_stream(void* context) {
@@ -304,17 +307,24 @@ void HttpServer::Impl::hand_over(MHD_Connection* connection, const std::shared_p
 
 // After the request has come, and after every wake.
 MHD_Result HttpServer::Impl::go_on(MHD_Connection* connection, const std::shared_ptr<Exchange>& exchange) {
-  if (stopping) return MHD_NO;
   while (true) {
+    if (stopping || exchange->ended()) return MHD_NO;
     if (Answer* answer = exchange->answer()) {
       if (answer->streamed) {
         MHD_Response* response = MHD_create_response_from_callback(
             MHD_SIZE_UNKNOWN, kStreamBytes, read_stream, new std::shared_ptr<Exchange>(exchange), free_stream);
         return send(connection, *answer, response);
       }
-      if (answer->pull(exchange->unsent)) {
-        exchange->complete = true;
-        return send_whole(connection, *answer, std::move(exchange->unsent));
+      try {
+        if (answer->pull(exchange->unsent)) {
+          exchange->complete = true;
+          return send_whole(connection, *answer, std::move(exchange->unsent));
+        }
+      } catch (const std::bad_alloc&) {
+        const ApiError fault = busy("out of memory");
+        const auto refusal = fault.answer();
+        exchange->abandon();
+        return send_whole(connection, *refusal, fault.body());
       }
     }
     if (exchange->sleep()) return MHD_YES;
@@ -385,10 +395,7 @@ HttpServer::~HttpServer() {
   }
   self.changed.notify_all();
   self.watcher.join();
-  for (const auto& exchange : left) {
-    exchange->abandon();
-    exchange->wake();  // libmicrohttpd cannot stop while a connection sleeps
-  }
+  for (const auto& exchange : left) exchange->end();
   left.clear();
   MHD_stop_daemon(self.daemon);
 }

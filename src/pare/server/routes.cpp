@@ -12,8 +12,7 @@ namespace pare {
 namespace {
 
 std::unique_ptr<Answer> json_answer(const AnswerJson& json, int status = 200) {
-  return std::make_unique<WholeAnswer>(status, "application/json",
-                                       json.dump(-1, ' ', false, AnswerJson::error_handler_t::replace));
+  return std::make_unique<WholeAnswer>(status, "application/json", text_of(json));
 }
 
 AnswerJson model_json(const Service& service) {

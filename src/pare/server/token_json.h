@@ -5,11 +5,10 @@
 #include <vector>
 
 #include "pare/runtime/generation.h"
+#include "pare/server/answer_json.h"
 #include "pare/server/service.h"
 
 namespace pare {
-
-using AnswerJson = nlohmann::ordered_json;
 
 // As text where its bytes are whole characters, else "bytes:\xe4\xb8".
 std::string token_text(const Service& service, int32_t id);
