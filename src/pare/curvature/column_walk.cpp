@@ -6,7 +6,7 @@
 #include "pare/base/error.h"
 #include "pare/curvature/matmul.h"
 #include "pare/curvature/parallel_tasks.h"
-#include "pare/curvature/simd.h"
+#include "pare/base/simd.h"
 
 namespace pare {
 

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "pare/curvature/simd.h"
+#include "pare/base/simd.h"
 
 namespace pare {
 

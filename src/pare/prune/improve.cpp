@@ -9,7 +9,7 @@
 #include "pare/curvature/inverse_factor.h"
 #include "pare/curvature/matmul.h"
 #include "pare/curvature/parallel_tasks.h"
-#include "pare/curvature/simd.h"
+#include "pare/base/simd.h"
 #include "pare/prune/select.h"
 
 namespace pare {

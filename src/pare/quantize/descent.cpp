@@ -7,7 +7,7 @@
 #include "pare/curvature/matmul.h"
 #include "pare/curvature/parallel_tasks.h"
 #include "pare/quantize/grid_fit.h"
-#include "pare/quantize/lanes.h"
+#include "pare/quantize/grid_lanes.h"
 #include "pare/quantize/strips.h"
 
 namespace pare {

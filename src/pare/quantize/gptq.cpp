@@ -10,7 +10,7 @@
 #include "pare/curvature/parallel_tasks.h"
 #include "pare/quantize/descent.h"
 #include "pare/quantize/grid_fit.h"
-#include "pare/quantize/lanes.h"
+#include "pare/quantize/grid_lanes.h"
 #include "pare/quantize/rtn.h"
 #include "pare/quantize/strips.h"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "pare/quantize/lanes.h"
+#include "pare/quantize/grid_lanes.h"
 
 namespace pare {
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "pare/curvature/simd.h"
+#include "pare/base/simd.h"
 #include "pare/quantize/grid.h"
 
 namespace pare {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "pare/curvature/matmul.h"
-#include "pare/quantize/lanes.h"
+#include "pare/quantize/grid_lanes.h"
 
 namespace pare {
 
