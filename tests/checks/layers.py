@@ -10,7 +10,7 @@ ORDER = ["base", "io", "text", "weights", "kernels", "runtime", "server", "nn", 
          "prune", "budget", "pipeline", "pipeline/run", "train", "optim", "dist", "insight", "cli", "cli/torch"]
 TORCH_FREE = {"base", "io", "text", "weights", "kernels", "runtime", "server", "pipeline", "cli"}
 # folders for the eye: one library with the folder around them
-PART_OF = {"text/jinja": "text", "kernels/cpu": "kernels"}
+PART_OF = {"text/jinja": "text", "weights/encode": "weights", "kernels/cpu": "kernels"}
 
 root = pathlib.Path(__file__).resolve().parents[2] / "src" / "pare"
 

@@ -20,6 +20,7 @@ class Compress(PareTest):
         for options in (["--bits", 4, "--group", 32], ["--bits", 3, "--group", 32, "--asym"], ["--method", "rtn", "--bits", 8],
                         ["--bits", "ternary", "--group", 32], ["--bits", 4, "--group", 32, "--format", "gptq"],
                         ["--bits", 4, "--format", "gguf"], ["--bits", 4, "--asym", "--format", "gguf"], ["--bits", 8, "--format", "gguf"],
+                        ["--type", "Q4_K_M"], ["--type", "Q2_K", "--method", "rtn"], ["--type", "Q5_1"], ["--type", "MXFP4"],
                         ["--bits", 4, "--group", 32, "--format", "hf"], ["--sparsity", 0.5], ["--sparsity", "2:4"],
                         ["--sparsity", "4:8", "--method", "wanda"], ["--sparsity", 0.5, "--method", "magnitude"],
                         ["--sparsity", "2:4", "--format", "compressed-tensors"], ["--sparsity", 0.5, "--format", "compressed-tensors"],
@@ -313,6 +314,16 @@ class BadInput(PareTest):
         losses = [layer["relative_loss"] for layer in report["layers"]]
         self.assertTrue(all(loss is not None and 0 <= loss < 10 for loss in losses), losses)
         self.assertIsNotNone(report["evaluation"]["after"]["perplexity"])
+
+    def test_a_type_is_gguf_and_says_what_stands_in_for_what(self):
+        plan = json.loads(run("compress", self.model, "--type", "Q4_K_M", "--dry-run", "--json").stdout)
+        self.assertEqual(plan["format"], "gguf")
+        self.assertIn("IQ4_NL instead", " ".join(plan["notes"]))
+        for options, words in ((["--type", "Q4_KM"], "did you mean Q4_K_M"), (["--type", "Q4_0", "--format", "gptq"], "needs --format gguf"),
+                               (["--type", "Q4_0", "--sparsity", "2:4", "--method", "gptq"], "no place for a mask"),
+                               (["--type", "Q4_0", "--bits", 4], "excludes")):
+            with self.subTest(options=options):
+                self.assertIn(words, run("compress", self.model, "-o", self.fresh("out"), *options, check=2).stderr)
 
     def test_contradictions_are_refused_before_any_work(self):
         recipe = self.fresh("recipe.yaml")

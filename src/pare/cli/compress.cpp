@@ -12,6 +12,7 @@
 #include "pare/cli/commands.h"
 #include "pare/cli/compress_args.h"
 #include "pare/cli/torch_work.h"
+#include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/methods.h"
 #include "pare/pipeline/plan.h"
 
@@ -21,7 +22,7 @@ namespace {
 // The flags as they are typed; empty means that the flag was not given, so that the recipe file's word stands.
 struct Flags {
   CompressArgs args;
-  std::string recipe_file, method, bits, group, sparsity, format, memory;
+  std::string recipe_file, method, bits, type, group, sparsity, format, memory;
   std::vector<std::filesystem::path> calibration;
   int64_t samples = 0, length = 0;
   double damp = -1;
@@ -64,6 +65,11 @@ Recipe build_recipe(const Flags& flags) {
   WishPatch& wish = recipe.wish;
   if (!flags.method.empty()) wish.method = flags.method;
   if (!flags.bits.empty()) apply_bits(flags.bits, wish);
+  if (!flags.type.empty()) {
+    require_mix(flags.type, "--type");
+    wish.type = flags.type;
+    wish.bits.reset();
+  }
   if (!flags.group.empty()) apply_group(flags.group, wish);
   if (!flags.sparsity.empty()) wish.sparsity = Pattern::parse(flags.sparsity);
   if (flags.asymmetric) wish.symmetric = false;
@@ -75,7 +81,7 @@ Recipe build_recipe(const Flags& flags) {
   if (flags.length > 0) recipe.calibration.length = flags.length;
   if (flags.one_pass) recipe.true_sequential = false;
   if (flags.seed_given) recipe.seed = flags.seed;
-  const bool says_what = wish.bits || wish.sparsity || wish.method || !recipe.layers.empty();
+  const bool says_what = wish.bits || wish.type || wish.sparsity || wish.method || !recipe.layers.empty();
   if (!says_what) wish.bits = 4;
   return recipe;
 }
@@ -135,7 +141,12 @@ void add_compress(CLI::App& app, Console& console) {
   command->add_option("model", flags->args.model, "Hugging Face folder or .gguf file")->required();
   command->add_option("-o,--out", flags->args.out, "Folder to write; it appears whole or not at all");
   command->add_option("--method", flags->method, method_list() + " (default: gptq; with --sparsity sparsegpt)");
-  command->add_option("--bits", flags->bits, "2 to 8, or ternary (default: 4, unless --sparsity is given alone)");
+  CLI::Option* bits =
+      command->add_option("--bits", flags->bits, "2 to 8, or ternary (default: 4, unless --sparsity is given alone)");
+  command
+      ->add_option("--type", flags->type,
+                   "Instead of bits, for a GGUF file: a type (Q4_K, IQ4_NL ...) or mix (Q4_K_M, Q3_K_S ...)")
+      ->excludes(bits);
   command->add_option("--group", flags->group,
                       "Inputs that share a scale; -1: the whole row; auto: 128, or less where that does not divide");
   command->add_flag("--asym", flags->asymmetric, "Zero points beside the scales: better at 2 and 3 bits")

@@ -44,6 +44,7 @@ struct ExportJob {
   bool static_groups = true;
   bool true_sequential = true;
   uint64_t shard_bytes = 5'000'000'000;
+  std::string gguf_mix;  // what a GGUF file is called after; empty: after the type of most of its bytes
 };
 
 // Empty when `form` can be written in `format`, or why not ("gptq has no 5-bit form", "gguf wants groups of 32").

@@ -10,6 +10,7 @@
 #include "pare/base/error.h"
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
+#include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/methods.h"
 #include "pare/pipeline/plan_cost.h"
 #include "pare/weights/decoder_config.h"
@@ -24,10 +25,27 @@ constexpr int64_t kDefaultGroup = 128;
 // The linears of the blocks that the model runs.
 class Linears {
  public:
-  explicit Linears(const ModelFiles& files) : layers_(DecoderConfig::from_hf(files.config()).layers) {
+  explicit Linears(const ModelFiles& files) {
+    const DecoderConfig config = DecoderConfig::from_hf(files.config());
+    layers_ = config.layers;
+    place_.layers = config.layers;
+    place_.heads_per_kv = config.kv_heads > 0 ? config.heads / config.kv_heads : 1;
     const auto names = decoder_names(files);
     if (!names) throw InputError(files.path().string() + ": tensor model.embed_tokens.weight is missing");
     names_ = *names;
+    place_.tied = files.find(names_.head + ".weight") == nullptr;
+  }
+  // Of a linear, or of what embedding or head is called in mixes.
+  MixPlace place(const std::string& kind, int64_t layer) const {
+    MixPlace place = place_;
+    place.kind = kind;
+    place.layer = layer;
+    return place;
+  }
+  // "embed", "head" or nothing.
+  std::string table_kind(const ParameterInfo& parameter) const {
+    if (parameter.name == names_.prefix + "embed_tokens.weight") return "embed";
+    return parameter.name == names_.head + ".weight" ? "head" : "";
   }
 
   const DecoderNames& names() const { return names_; }
@@ -43,7 +61,8 @@ class Linears {
 
  private:
   DecoderNames names_;
-  int64_t layers_;
+  int64_t layers_ = 0;
+  MixPlace place_;
 };
 
 // GGUF's own grids come in groups of 32; elsewhere 128 is the custom, smaller where it does not divide.
@@ -101,6 +120,28 @@ void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, int64_t co
   }
 }
 
+// Rows that the wanted type's blocks do not divide, counted for the notes: "Q4_K would not ... IQ4_NL".
+struct Substitutions {
+  std::map<std::string, int> count;
+  void add(const GgmlType& wanted, const GgmlType& taken, int64_t cols) {
+    if (&wanted == &taken) return;
+    ++count[std::string(wanted.name) + " takes rows in blocks of " + std::to_string(wanted.block_elements) + ", and " +
+            std::to_string(cols) + " are no multiple: " + std::string(taken.name) + " instead"];
+  }
+};
+
+WeightForm blocks_form(const WeightForm& source, const std::string& mix, const MixPlace& place, const std::string& name,
+                       Substitutions& substitutions) {
+  const GgmlType& wanted = type_in_mix(mix, place);
+  const GgmlType& type = fitting_type(wanted, source.shape[1], name);
+  substitutions.add(wanted, type, source.shape[1]);
+  WeightForm form;
+  form.shape = source.shape;
+  form.kind = WeightForm::Kind::gguf_blocks;
+  form.gguf_type = &type;
+  return form;
+}
+
 void refuse_contradictions(const LayerPlan& layer, const Recipe& recipe) {
   const LayerWish& wish = layer.wish;
   if (wish.shift != 0 && (wish.method != "gptq" || !recipe.true_sequential)) {
@@ -116,7 +157,8 @@ void refuse_contradictions(const LayerPlan& layer, const Recipe& recipe) {
 
 // `common`: common_inputs().
 LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const Recipe& recipe, OutputFormat format,
-                     int64_t common, std::set<std::string>& notes) {
+                     int64_t common, const MixPlace& place, std::set<std::string>& notes,
+                     Substitutions& substitutions) {
   LayerPlan layer;
   layer.name = linear.layer;
   layer.kind = linear.kind;
@@ -127,7 +169,16 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
   refuse_contradictions(layer, recipe);
   WeightForm& form = layer.form;
   form = dense_form(source);
-  if (layer.wish.bits > 0) {
+  if (!layer.wish.type.empty()) {
+    if (layer.wish.method != "gptq" && layer.wish.method != "rtn") {
+      throw UsageError(layer.name + ": GGUF types are for gptq and rtn, not " + method.name);
+    }
+    if (layer.wish.sparsity) throw UsageError(layer.name + ": GGUF has no place for a mask; leave out the sparsity");
+    if (format != OutputFormat::gguf) {
+      throw UsageError(layer.name + ": type " + layer.wish.type + " needs --format gguf");
+    }
+    form = blocks_form(source, layer.wish.type, place, layer.name, substitutions);
+  } else if (layer.wish.bits > 0) {
     if (!method.quantizes) {
       throw UsageError(layer.name + ": " + method.name +
                        " does not round; leave out the bits, or use sparsegpt, which prunes and rounds together");
@@ -169,10 +220,13 @@ OutputFormat choose_format(const ModelFiles& files, const Linears& linears, cons
   if (recipe.format) return parse_output_format(*recipe.format);
   bool quantizes = false, asymmetric = false, gptq_holds = true;
   std::set<std::string> unused;
+  Substitutions no_substitutions;
   for (const ParameterInfo& parameter : files.parameters()) {
     const auto linear = linears.find(parameter);
     if (!linear || !parameter.readable) continue;
-    const LayerPlan layer = plan_layer(*linear, parameter.form, recipe, OutputFormat::compressed_tensors, 0, unused);
+    if (!recipe.wish_for(linear->layer).type.empty()) return OutputFormat::gguf;
+    const LayerPlan layer =
+        plan_layer(*linear, parameter.form, recipe, OutputFormat::compressed_tensors, 0, {}, unused, no_substitutions);
     if (layer.wish.method == "none") continue;
     const bool ints = layer.form.kind == WeightForm::Kind::grouped_ints;
     quantizes = quantizes || ints;
@@ -205,8 +259,10 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
   ExportJob job;
   job.source = &files;
   job.format = plan.format;
+  job.gguf_mix = recipe.wish.type.value_or("");
   uint64_t journal_bytes = 0, compressed_bytes = 0, compressed_elements = 0;
   CurvatureNeed need = CurvatureNeed::none;
+  Substitutions substitutions;
   for (const ParameterInfo& parameter : files.parameters()) {
     if (!parameter.readable) throw UnsupportedError(parameter.name + ": " + parameter.why_not);
     const WeightForm& source = parameter.form;
@@ -216,7 +272,8 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
     std::string why = "not a linear of a block";
     if (linear) {
       linear_names.push_back(linear->layer);
-      LayerPlan layer = plan_layer(*linear, source, recipe, plan.format, common, notes);
+      LayerPlan layer = plan_layer(*linear, source, recipe, plan.format, common,
+                                   linears.place(linear->kind, linear->block), notes, substitutions);
       if (layer.wish.method != "none") {
         const std::string refusal = why_not(layer.form, plan.format);
         if (!refusal.empty()) throw UsageError(layer.name + ": " + refusal);
@@ -229,6 +286,12 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
         continue;
       }
       why = "the recipe says so";
+    } else if (const std::string table = linears.table_kind(parameter);
+               !table.empty() && !recipe.wish_for(module_of(parameter.name)).type.empty()) {
+      linear_names.push_back(module_of(parameter.name));
+      form = blocks_form(source, recipe.wish_for(module_of(parameter.name)).type, linears.place(table, 0),
+                         parameter.name, substitutions);
+      why = "each number rounded by itself: the type is the mix's";
     } else if (linears.beyond(parameter)) {
       why = "a block past the last one that config.json has";
     } else if (parameter.name == linears.names().prefix + "embed_tokens.weight") {
@@ -242,6 +305,9 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
     }
     job.parameters.push_back({parameter.name, form, {}});
     plan.left_alone.push_back({parameter.name, why, form});
+  }
+  for (const auto& [what, count] : substitutions.count) {
+    notes.insert(what + ", in " + std::to_string(count) + (count == 1 ? " tensor" : " tensors"));
   }
   const auto unmatched = recipe.unmatched(linear_names);
   if (!unmatched.empty()) {

@@ -24,6 +24,11 @@ void apply(const WishPatch& patch, LayerWish& wish, bool& method_said) {
   if (patch.bits) {
     wish.bits = *patch.bits;
     wish.ternary = patch.ternary.value_or(false) && *patch.bits == 2;
+    wish.type.clear();
+  }
+  if (patch.type) {
+    wish.type = *patch.type;
+    wish.bits = 0;
   }
   if (patch.sparsity) {
     const bool nothing = !patch.sparsity->structured() && patch.sparsity->sparsity == 0;
@@ -64,10 +69,12 @@ LayerWish Recipe::wish_for(const std::string& layer) const {
   for (const LayerOverride& one : layers) {
     if (NameMatch(one.match).matches(layer)) apply(one.patch, resolved, method_said);
   }
-  if (!method_said) resolved.method = resolved.sparsity ? "sparsegpt" : resolved.bits > 0 ? "gptq" : "none";
+  if (!method_said)
+    resolved.method = resolved.sparsity ? "sparsegpt" : resolved.bits > 0 || !resolved.type.empty() ? "gptq" : "none";
   if (resolved.method == "none") {
     resolved.bits = 0;
     resolved.ternary = false;
+    resolved.type.clear();
     resolved.sparsity.reset();
   }
   return resolved;

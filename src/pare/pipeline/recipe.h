@@ -2,6 +2,7 @@
 //
 //   method: gptq                 # gptq | rtn | sparsegpt | wanda | magnitude | none
 //   bits: 4                      # 2..8 or ternary
+//   type: Q4_K_M                 # instead of bits: a GGUF type, or a mix of them by name
 //   group: 64                    # inputs that share a scale; -1: the whole row; auto: 128 where it divides
 //   sparsity: "2:4"              # or 0.5
 //   format: hf
@@ -10,7 +11,7 @@
 //     - match: "*.down_proj"     # exact name, glob with *, or re:REGEX (Perl's, from the start of the name)
 //       bits: 3
 //
-// Per layer or for all: method bits group symmetric scale_dtype search sparsity damp act_order static_groups
+// Per layer or for all: method bits type group symmetric scale_dtype search sparsity damp act_order static_groups
 // descent_sweeps refit_scales shift block refine. For all: format calibration true_sequential seed layers.
 // `bits: none` and `sparsity: none` take back what was said before. Files are relative to where `pare` runs.
 // Unknown keys, wrong types, values out of range and keys given twice are UsageErrors with file, line and the nearest
@@ -36,6 +37,7 @@ struct LayerWish {
   std::string method = "gptq";  // gptq | rtn | sparsegpt | wanda | magnitude | none
   int bits = 0;                 // 2..8; 0: not quantized (pruning only); ternary: 2 with `ternary`
   bool ternary = false;
+  std::string type = {};  // a GGUF type or mix (gguf_mix.h), instead of bits; empty: none
   int64_t group = 0;  // inputs that share a scale; -1: the whole row; 0 (auto): the plan chooses, 128 where it divides
   bool symmetric = true;
   Dtype scale_dtype = Dtype::f16;
@@ -61,6 +63,7 @@ struct WishPatch {
   std::optional<std::string> method;
   std::optional<int> bits;  // with `ternary` set: 2; 0: none
   std::optional<bool> ternary;
+  std::optional<std::string> type;
   std::optional<int64_t> group;
   std::optional<bool> symmetric;
   std::optional<Dtype> scale_dtype;

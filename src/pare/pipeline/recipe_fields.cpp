@@ -5,6 +5,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/units.h"
+#include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/methods.h"
 
 namespace pare {
@@ -89,6 +90,8 @@ const std::vector<WishField>& wish_fields() {
          if (!p.bits) return std::nullopt;
          return p.ternary.value_or(false) ? "ternary" : *p.bits == 0 ? "none" : std::to_string(*p.bits);
        }},
+      {"type", [](R r, V v, P p) { p.type = r.one_of(v, "type", mix_names()); },
+       [](const WishPatch& p) -> Text { return p.type; }},
       {"group", read_group,
        [](const WishPatch& p) -> Text {
          if (!p.group) return std::nullopt;

@@ -59,6 +59,18 @@ layers:
   - {match: model.layers.3.mlp.up_proj, sparsity: none, bits: none}
 )";
 
+TEST(Recipe, TakesATypeInsteadOfBits) {
+  const Recipe r =
+      read("type: Q4_K_M\nlayers:\n  - {match: \"*.v_proj\", type: Q8_0}\n  - {match: \"*.q_proj\", bits: 4}\n");
+  EXPECT_EQ(r.wish_for("model.layers.0.mlp.up_proj").type, "Q4_K_M");
+  EXPECT_EQ(r.wish_for("model.layers.0.mlp.up_proj").method, "gptq");
+  EXPECT_EQ(r.wish_for("model.layers.0.self_attn.v_proj").type, "Q8_0");
+  EXPECT_EQ(r.wish_for("model.layers.0.self_attn.q_proj").type, "");
+  EXPECT_EQ(r.wish_for("model.layers.0.self_attn.q_proj").bits, 4);
+  EXPECT_EQ(read(r.to_yaml()), r);
+  EXPECT_THAT(refusal("type: Q4_X\n"), AllOf(HasSubstr("line 1"), HasSubstr("Q4_K_M")));
+}
+
 TEST(Recipe, SearchesForScalesUnlessItOnlyRounds) {
   const auto searches = [](const char* text) { return read(text).wish_for("model.layers.0.mlp.up_proj").searches(); };
   EXPECT_TRUE(searches("bits: 3\n"));

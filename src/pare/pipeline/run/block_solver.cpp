@@ -73,8 +73,7 @@ void solve_stage(const BlockJob& job, const StageLayers& layers, LayerHessian cu
     const auto started = Clock::now();
     Linear& linear = job.block->linear(layer->name);
     SolvedLayer solved{layer, {}, 0};
-    solved.solution =
-        solve({layer->name, linear.weight.to(at::kFloat), curvature}, layer->wish, layer->form.dtype, job.scale_bits);
+    solved.solution = solve({layer->name, linear.weight.to(at::kFloat), curvature}, *layer, job.scale_bits);
     linear.weight = solved.solution.dequantized.to(linear.weight.scalar_type());
     solved.seconds = std::chrono::duration<double>(Clock::now() - started).count();
     job.on_solved(solved);

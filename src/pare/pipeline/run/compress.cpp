@@ -17,6 +17,7 @@
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/base/version.h"
+#include "pare/curvature/parallel_tasks.h"
 #include "pare/nn/generate.h"
 #include "pare/nn/to_tensor.h"
 #include "pare/pipeline/journal.h"
@@ -29,6 +30,7 @@
 #include "pare/pipeline/run/evaluate.h"
 #include "pare/pipeline/run/run_report.h"
 #include "pare/text/windows.h"
+#include "pare/weights/encode/encode_rows.h"
 
 namespace pare {
 namespace {
@@ -40,6 +42,22 @@ using Clock = std::chrono::steady_clock;
 // GGUF's Q4_1 is exact only when scale * zero is exact in f16 (GridOptions::scale_bits).
 int scale_bits_for(OutputFormat format) {
   return format == OutputFormat::gguf ? 7 : 0;
+}
+
+// A table whose rows are looked up: no product, so no curvature to go by. A strip of rows a task.
+Weight rounded_to_blocks(const Weight& weight, const GgmlType& type) {
+  constexpr int64_t kStrip = 256;
+  const int64_t rows = weight.rows(), cols = weight.cols(), row_bytes = cols / type.block_elements * type.block_bytes;
+  std::vector<std::byte> bytes(static_cast<size_t>(rows * row_bytes));
+  parallel_tasks((rows + kStrip - 1) / kStrip, [&](int64_t strip) {
+    const int64_t first = strip * kStrip, count = std::min(kStrip, rows - first);
+    std::vector<float> values(static_cast<size_t>(count * cols));
+    weight.unpack_rows(first, count, values);
+    encode_rows(
+        type, values, cols, {},
+        std::span(bytes).subspan(static_cast<size_t>(first * row_bytes), static_cast<size_t>(count * row_bytes)));
+  });
+  return {.shape = weight.shape, .base = GgufBlocks{&type, Bytes(std::move(bytes))}, .mask = {}};
 }
 
 class Phases {
@@ -223,6 +241,7 @@ ExportJob Run::export_job(const Journal& journal) const {
   ExportJob job;
   job.source = &files_;
   job.format = plan_.format;
+  job.gguf_mix = options_.recipe.wish.type.value_or("");
   const LayerWish& wish = plan_.main_wish();
   job.method = wish.method;
   job.damp = wish.damp;
@@ -246,6 +265,11 @@ ExportJob Run::export_job(const Journal& journal) const {
                                 const bool same = form_of(weight).kind == item->form.kind &&
                                                   (item->form.kind != WeightForm::Kind::dense ||
                                                    form_of(weight).dtype == item->form.dtype);
+                                if (item->form.kind == WeightForm::Kind::gguf_blocks) {
+                                  return same && form_of(weight).gguf_type == item->form.gguf_type
+                                             ? weight
+                                             : rounded_to_blocks(weight, *item->form.gguf_type);
+                                }
                                 return same ? weight : dense_weight(weight.shape, item->form.dtype, weight.unpack());
                               }});
   }

@@ -7,6 +7,7 @@
 #include "pare/prune/score.h"
 #include "pare/prune/sparsegpt.h"
 #include "pare/quantize/gptq.h"
+#include "pare/quantize/gptq_gguf.h"
 #include "pare/quantize/rtn.h"
 
 namespace pare {
@@ -71,10 +72,22 @@ const std::map<std::string, Solver>& solvers() {
 
 }  // namespace
 
-Solution solve(const Problem& problem, const LayerWish& wish, Dtype dtype, int format_scale_bits) {
+Solution solve(const Problem& problem, const LayerPlan& layer, int format_scale_bits) {
+  const LayerWish& wish = layer.wish;
+  if (layer.form.kind == WeightForm::Kind::gguf_blocks) {
+    if (wish.method == "rtn") return rtn_gguf(problem, *layer.form.gguf_type);
+    GgufGptqOptions options;
+    options.type = layer.form.gguf_type;
+    options.damp = wish.damp;
+    options.act_order = wish.act_order;
+    options.block = wish.block;
+    options.descent_sweeps = wish.descent_sweeps;
+    options.refit_scales = wish.refit_scales;
+    return gptq_gguf(problem, options);
+  }
   const auto solver = solvers().find(wish.method);
   PARE_ASSERT(solver != solvers().end());
-  return solver->second(problem, wish, dtype, format_scale_bits);
+  return solver->second(problem, wish, layer.form.dtype, format_scale_bits);
 }
 
 }  // namespace pare

@@ -1,0 +1,61 @@
+#include "pare/pipeline/gguf_mix.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "pare/base/error.h"
+#include "pare/weights/encode/encode_rows.h"
+
+namespace pare {
+namespace {
+
+std::string type_of(const std::string& mix, const std::string& kind, int64_t layer, bool tied = true) {
+  const MixPlace place{.kind = kind, .layer = layer, .layers = 30, .heads_per_kv = 3, .tied = tied};
+  return std::string(type_in_mix(mix, place).name);
+}
+
+// What llama-quantize (of llama-cpp-python 0.3.36) writes for a model of 30 layers whose rows all blocks divide.
+TEST(GgufMix, LaysTensorsOutAsItsPeer) {
+  EXPECT_EQ(type_of("Q4_K_M", "up_proj", 5), "Q4_K");
+  EXPECT_EQ(type_of("Q4_K_M", "v_proj", 0), "Q6_K");
+  EXPECT_EQ(type_of("Q4_K_M", "down_proj", 3), "Q4_K");
+  EXPECT_EQ(type_of("Q4_K_M", "down_proj", 5), "Q6_K");
+  EXPECT_EQ(type_of("Q4_K_M", "down_proj", 29), "Q6_K");
+  EXPECT_EQ(type_of("Q4_K_M", "embed", 0), "Q6_K");
+  EXPECT_EQ(type_of("Q4_K_M", "embed", 0, /*tied=*/false), "Q4_K");
+  EXPECT_EQ(type_of("Q4_K_S", "v_proj", 3), "Q5_K");
+  EXPECT_EQ(type_of("Q4_K_S", "v_proj", 4), "Q4_K");
+  EXPECT_EQ(type_of("Q3_K_M", "v_proj", 1), "Q5_K");
+  EXPECT_EQ(type_of("Q3_K_M", "o_proj", 1), "Q4_K");
+  EXPECT_EQ(type_of("Q3_K_S", "o_proj", 1), "Q3_K");
+  EXPECT_EQ(type_of("Q2_K", "down_proj", 1), "Q3_K");
+  EXPECT_EQ(type_of("Q8_0", "embed", 0), "Q8_0");
+}
+
+TEST(GgufMix, ChoosesForRowsThatBlocksDoNotDivide) {
+  const auto fitting = [](const char* wanted, int64_t cols) {
+    return fitting_type(*ggml_type_named(wanted), cols, "x").name;
+  };
+  EXPECT_EQ(fitting("Q4_K", 512), "Q4_K");
+  EXPECT_EQ(fitting("Q4_K", 576), "IQ4_NL");
+  EXPECT_EQ(fitting("Q5_K", 576), "Q5_1");
+  EXPECT_EQ(fitting("Q6_K", 576), "Q8_0");
+  EXPECT_EQ(fitting("Q8_0", 576), "Q8_0");
+  EXPECT_THROW(fitting("Q4_K", 40), UsageError);
+}
+
+TEST(GgufMix, EveryNameHasTypesThatPareEncodes) {
+  for (const std::string& name : mix_names()) {
+    require_mix(name, "--type");
+    for (const char* kind :
+         {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "embed", "head"}) {
+      for (int64_t layer = 0; layer < 30; ++layer) {
+        EXPECT_TRUE(can_encode_rows(type_in_mix(name, {.kind = kind, .layer = layer, .layers = 30}))) << name;
+      }
+    }
+  }
+  EXPECT_THROW(require_mix("Q4_KM", "--type"), UsageError);
+}
+
+}  // namespace
+}  // namespace pare
