@@ -2,6 +2,7 @@
 import hashlib
 import http.server
 import json
+import sys
 import threading
 import time
 import urllib.parse
@@ -63,7 +64,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if isinstance(body, (list, dict)):
             body = json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Length": len(body), **headers}.items():
+        for name, value in {"Content_Length": len(body), **headers}.items():
             if value is not None:
                 self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
@@ -152,10 +153,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not hub.bytes_per_second or self.command == "HEAD":
             return self.answer(206 if begin else 200, body, Accept_Ranges="bytes", **headers)
         self.answer(206 if begin else 200, b"", Content_Length=len(body), **headers)
+        wait = 20_000 / hub.bytes_per_second
         for at in range(0, len(body), 20_000):
             self.wfile.write(body[at:at + 20_000])
-            time.sleep(20_000 / hub.bytes_per_second)
+            time.sleep(wait)
         return None
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients that hang up are what is tested
+            super().handle_error(request, client_address)
 
 
 class Hub:
@@ -164,8 +174,8 @@ class Hub:
         self.page, self.bytes_per_second = 1000, 0
         self.servers = []
         for name in ("hub", "cdn"):
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-            server.hub, server.name, server.daemon_threads = self, name, True
+            server = Server(("127.0.0.1", 0), Handler)
+            server.hub, server.name = self, name
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
             self.servers.append(server)
         self.url, self.cdn_url = (f"http://{host}:{server.server_port}" for host, server in zip(("127.0.0.1", "localhost"), self.servers))

@@ -104,7 +104,7 @@ class Loading(PullTest):
         self.hub.add("org/real", files)
         path = self.pull("org/real").stdout.strip()
         self.assertEqual(run("run", path, "Hi", "-n", 5, "--temp", 0).stdout, run("run", self.root / "made", "Hi", "-n", 5, "--temp", 0).stdout)
-        for command in (["run", "org/real", "Hi"], ["inspect", "org/real"], ["tokenize", "org/real", "Hi"]):
+        for command in (["run", "org/real", "Hi"], ["inspect", "org/real"], ["tokenize", "org/real"]):
             self.assertIn("org/real: not a folder or file here; `pare pull org/real` downloads it", run(*command, check=3).stderr)
 
     def test_the_token_goes_to_the_hub_alone(self):
@@ -207,7 +207,7 @@ class Faults(PullTest):
             self.assertFalse((self.folder / "refs/main").exists())
         self.hub.bytes_per_second = 0
         self.assert_whole(self.pull("org/small").stdout.strip())
-        self.assertGreater(int(self.hub.ranges()[-1].removeprefix("bytes=").rstrip("-")), 600_000)
+        self.assertGreaterEqual(int(self.hub.ranges()[-1].removeprefix("bytes=").rstrip("-")), 600_000)
 
     def test_busy_servers_are_asked_again_when_they_say(self):
         self.hub.faults["api"] = [status(503)]
@@ -244,6 +244,7 @@ class Faults(PullTest):
         self.refused("org/small", code=3, says=["its content has the hash " + sha256(wrong), sha256(BIG), "Nothing of it was kept"])
         self.assertFalse([name for name in self.blobs() if name.startswith(sha256(BIG))])
         self.assertFalse((self.folder / "refs/main").exists())
+        shutil.rmtree(self.cache)
         self.hub.faults["config.json"] = [sends(b'{"model_type": "made-uq"}')] * 2  # a small file, by git's hash
         self.refused("org/small", code=3, says="config.json: its content has the hash")
 

@@ -1,6 +1,7 @@
 #include "pare/hub/http.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 
 #include <cctype>
 #include <charconv>
@@ -16,21 +17,62 @@
 namespace pare {
 namespace {
 
+// libcurl, opened when it is first needed: it brings thirty libraries, and linked it would double the time in which
+// every command starts. The names of its functions are theirs.
+struct Curl {
+  decltype(&::curl_global_init) global_init = find<decltype(&::curl_global_init)>("curl_global_init");
+  decltype(&::curl_easy_init) easy_init = find<decltype(&::curl_easy_init)>("curl_easy_init");
+  decltype(&::curl_easy_cleanup) easy_cleanup = find<decltype(&::curl_easy_cleanup)>("curl_easy_cleanup");
+  decltype(&::curl_easy_reset) easy_reset = find<decltype(&::curl_easy_reset)>("curl_easy_reset");
+  decltype(&::curl_easy_setopt) easy_setopt = find<decltype(&::curl_easy_setopt)>("curl_easy_setopt");
+  decltype(&::curl_easy_getinfo) easy_getinfo = find<decltype(&::curl_easy_getinfo)>("curl_easy_getinfo");
+  decltype(&::curl_easy_perform) easy_perform = find<decltype(&::curl_easy_perform)>("curl_easy_perform");
+  decltype(&::curl_easy_strerror) easy_strerror = find<decltype(&::curl_easy_strerror)>("curl_easy_strerror");
+  decltype(&::curl_slist_append) slist_append = find<decltype(&::curl_slist_append)>("curl_slist_append");
+  decltype(&::curl_slist_free_all) slist_free_all = find<decltype(&::curl_slist_free_all)>("curl_slist_free_all");
+  decltype(&::curl_url) url = find<decltype(&::curl_url)>("curl_url");
+  decltype(&::curl_url_set) url_set = find<decltype(&::curl_url_set)>("curl_url_set");
+  decltype(&::curl_url_get) url_get = find<decltype(&::curl_url_get)>("curl_url_get");
+  decltype(&::curl_url_cleanup) url_cleanup = find<decltype(&::curl_url_cleanup)>("curl_url_cleanup");
+  decltype(&::curl_free) free = find<decltype(&::curl_free)>("curl_free");
+  decltype(&::curl_getdate) getdate = find<decltype(&::curl_getdate)>("curl_getdate");
+
+  Curl() {
+    if (global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) throw ResourceError("pull: libcurl does not start");
+  }
+
+ private:
+  template <class Function>
+  static Function find(const char* name) {
+    void* const library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);  // opened once, however often it is asked for
+    void* const found = library == nullptr ? nullptr : dlsym(library, name);
+    if (found != nullptr) return reinterpret_cast<Function>(found);
+    const char* why = dlerror();
+    throw UnsupportedError(std::string("pull: needs libcurl (Debian: libcurl4) of 7.85 or newer: ") +
+                           (why == nullptr ? name : why));
+  }
+};
+
+const Curl& curl() {
+  static const Curl opened;
+  return opened;
+}
+
 constexpr int kMaxRedirects = 10;
 constexpr size_t kMaxHeaders = 200, kMaxIgnored = 64 << 10;
 
 // scheme://host:port; empty when this is no URL.
 std::string origin_of(const std::string& url) {
-  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl_url(), curl_url_cleanup);
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl().url(), curl().url_cleanup);
   std::string origin;
-  if (parsed == nullptr || curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return "";
+  if (parsed == nullptr || curl().url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) return "";
   for (const CURLUPart part : {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT}) {
     char* text = nullptr;
-    if (curl_url_get(parsed.get(), part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return "";
+    if (curl().url_get(parsed.get(), part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return "";
     for (const char* c = text; *c != '\0'; ++c)
       origin += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
     origin += ':';
-    curl_free(text);
+    curl().free(text);
   }
   return origin;
 }
@@ -47,8 +89,8 @@ double number_in(std::string_view text) {
 
 struct HeaderList {
   curl_slist* list = nullptr;
-  ~HeaderList() { curl_slist_free_all(list); }
-  void add(const std::string& line) { list = curl_slist_append(list, line.c_str()); }
+  ~HeaderList() { curl().slist_free_all(list); }
+  void add(const std::string& line) { list = curl().slist_append(list, line.c_str()); }
 };
 
 }  // namespace
@@ -93,7 +135,7 @@ size_t HttpClient::State::on_header(char* text, size_t, size_t size, void* user)
 size_t HttpClient::State::on_body(char* bytes, size_t, size_t size, void* user) {
   State& state = *static_cast<State*>(user);
   long status = 0;
-  curl_easy_getinfo(state.handle, CURLINFO_RESPONSE_CODE, &status);
+  curl().easy_getinfo(state.handle, CURLINFO_RESPONSE_CODE, &status);
   state.response->status = static_cast<int>(status);
   // The pages of errors and redirects say nothing that is needed. A short one is heard to its end, so that the
   // connection can be used again; one without an end must not hold us.
@@ -124,7 +166,7 @@ std::string HttpResponse::header(const std::string& name) const {
 double HttpResponse::asked_to_wait_s() const {
   const std::string after = header("retry-after");
   if (const double seconds = number_in(after); seconds >= 0) return seconds;
-  if (const time_t date = after.empty() ? -1 : curl_getdate(after.c_str(), nullptr); date != -1) {
+  if (const time_t date = after.empty() ? -1 : curl().getdate(after.c_str(), nullptr); date != -1) {
     return std::max(0.0, std::difftime(date, std::time(nullptr)));
   }
   const std::string limit = header("ratelimit");  // "api";r=0;t=55
@@ -134,8 +176,7 @@ double HttpResponse::asked_to_wait_s() const {
 }
 
 HttpClient::HttpClient(const HubSettings& settings, std::function<bool()> stopped) : state_(std::make_unique<State>()) {
-  static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-  state_->handle = ready == CURLE_OK ? curl_easy_init() : nullptr;
+  state_->handle = curl().easy_init();
   if (state_->handle == nullptr) throw ResourceError("pull: libcurl does not start");
   state_->settings = settings;
   state_->origin = origin_of(settings.endpoint);
@@ -143,13 +184,13 @@ HttpClient::HttpClient(const HubSettings& settings, std::function<bool()> stoppe
 }
 
 HttpClient::~HttpClient() {
-  curl_easy_cleanup(state_->handle);
+  curl().easy_cleanup(state_->handle);
 }
 
 // One request, one answer into state.response. False when nothing more can come of it.
 bool HttpClient::State::one_answer(const std::string& url, uint64_t from) {
-  curl_easy_reset(handle);  // keeps the connections
-  const auto set = [&](CURLoption option, auto value) { curl_easy_setopt(handle, option, value); };
+  curl().easy_reset(handle);  // keeps the connections
+  const auto set = [&](CURLoption option, auto value) { curl().easy_setopt(handle, option, value); };
   HeaderList headers;
   headers.add("Accept-Encoding: identity");  // hashes are of the files, not of what packs them
   response->from_hub = origin_of(url) == origin;
@@ -185,13 +226,13 @@ bool HttpClient::State::one_answer(const std::string& url, uint64_t from) {
   ignored = 0;
   response->status = 0;
   response->headers.clear();
-  const CURLcode code = curl_easy_perform(handle);
+  const CURLcode code = curl().easy_perform(handle);
   long status = 0;
-  curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+  curl().easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
   response->status = static_cast<int>(status);
   if (thrown) std::rethrow_exception(thrown);
   if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && refused)) return true;
-  response->problem = *words != '\0' ? words : curl_easy_strerror(code);
+  response->problem = *words != '\0' ? words : curl().easy_strerror(code);
   response->hopeless = code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
                        code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
   return false;
@@ -200,7 +241,7 @@ bool HttpClient::State::one_answer(const std::string& url, uint64_t from) {
 // Where a redirect leads; empty when it may not be followed.
 std::string HttpClient::State::next_hop(const std::string& url) const {
   char* text = nullptr;
-  curl_easy_getinfo(handle, CURLINFO_REDIRECT_URL, &text);
+  curl().easy_getinfo(handle, CURLINFO_REDIRECT_URL, &text);
   const std::string next = text == nullptr ? "" : text;
   const std::string origin_here = origin_of(url), origin_there = origin_of(next);
   if (origin_there.starts_with("https:")) return next;
