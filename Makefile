@@ -16,7 +16,7 @@ help:
 	@echo 'make fuzz          each reader for ten minutes (FUZZ_SECONDS=600)'
 	@echo 'make test-long     ten minutes of load on the server; kill -9 at 200 random moments'
 	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors, GPTQModel and gguf (TEXT=FILE: perplexity on it)'
-	@echo 'make test-clients  the server before openai, lm_eval, curl, schemathesis and a browser (chromium, where it is installed)'
+	@echo 'make test-clients  the server before openai, lm_eval, curl, schemathesis and a browser (chromium, where it is installed); pull beside huggingface_hub'
 	@echo 'make bench         what the solvers take      make bench-memory   peak memory at the shapes of an 8B model'
 	@echo 'make bench-peers   beside llm-compressor and GPTQModel; TEXT=wikitext-2/valid.txt [OPTIONS=...]; hours'
 	@echo 'make bench-solve-peers   the solver alone beside theirs'

@@ -5,6 +5,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache pkg-config make unzip ca-certificates python3 python3-pip python3-venv
   libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libpcre2-dev libutf8proc-dev libxxhash-dev libmicrohttpd-dev
+  libcurl4-openssl-dev libssl-dev
   libgtest-dev libgmock-dev clang-14 libclang-rt-14-dev clang-format-14
   g++-aarch64-linux-gnu qemu-user
 )

@@ -280,5 +280,22 @@ def schema_seeds():
         write("json_grammar", name, json.dumps(schema, ensure_ascii=False).encode() + b"\0" + text.encode())
 
 
-for make in (chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds, schema_seeds):
+# --- the hub's answers
+
+def hub_listing_seeds():
+    """The first byte says which reader."""
+    sha1, sha256 = "0123456789abcdef" * 2 + "01234567", "0123456789abcdef" * 4
+    file = {"type": "file", "path": "config.json", "size": 12, "oid": sha1}
+    weights = {"type": "file", "path": "model.safetensors", "size": 134, "oid": sha1, "xetHash": sha256,
+               "lfs": {"oid": "sha256:" + sha256, "size": 5_000_000_000, "pointerSize": 134}}
+    folder = {"type": "directory", "path": "a", "size": 0, "oid": sha1}
+    ggufs = [{**weights, "path": name} for name in ("m-Q4_0.gguf", "a/m-Q8_0-00001-of-00002.gguf", "a/m-Q8_0-00002-of-00002.gguf", "mmproj-m.gguf")]
+    for name, entries in {"model": [folder, file, weights, {**file, "path": "a/b c.json"}], "one_gguf": ggufs[1:], "ggufs": ggufs,
+                          "pickle": [file, {**weights, "path": "pytorch_model.bin"}]}.items():
+        write("hub_listing", name, b"t" + json.dumps(entries).encode())
+    write("hub_listing", "commit", b"c" + json.dumps({"id": "org/name", "sha": sha1, "siblings": [{"rfilename": "config.json"}]}).encode())
+    write("hub_listing", "link", b"l<https://hub/api?cursor=a>; rel=\"next\", <https://hub/api>; rel=\"last\"")
+
+
+for make in (hub_listing_seeds, chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds, schema_seeds):
     make()

@@ -6,9 +6,9 @@ import pathlib
 import re
 import sys
 
-ORDER = ["base", "io", "text", "weights", "kernels", "runtime", "server", "nn", "curvature", "quantize",
+ORDER = ["base", "io", "hub", "text", "weights", "kernels", "runtime", "server", "nn", "curvature", "quantize",
          "prune", "budget", "pipeline", "pipeline/run", "train", "optim", "dist", "insight", "cli", "cli/torch"]
-TORCH_FREE = {"base", "io", "text", "weights", "kernels", "runtime", "server", "pipeline", "cli"}
+TORCH_FREE = {"base", "io", "hub", "text", "weights", "kernels", "runtime", "server", "pipeline", "cli"}
 # folders for the eye: one library with the folder around them
 PART_OF = {"text/jinja": "text", "weights/encode": "weights", "kernels/cpu": "kernels"}
 

@@ -12,34 +12,74 @@
 namespace pare {
 namespace {
 
-template <class Json>
-Json parse_guarded(std::string_view text, const std::string& where, const JsonLimits& limits) {
-  std::vector<std::set<std::string>> keys;  // of each object that is still open
-  size_t values = 0;
-  auto watch = [&](int depth, typename Json::parse_event_t event, Json& value) {
-    using Event = typename Json::parse_event_t;
-    if (depth > limits.depth) throw InputError(where + ": nested more than " + std::to_string(limits.depth) + " deep");
-    const bool one_more = event == Event::object_start || event == Event::array_start || event == Event::value;
-    if (one_more && ++values > limits.values && limits.values > 0) {
-      throw InputError(where + ": more than " + std::to_string(limits.values) + " values");
-    }
-    if (limits.allow_duplicate_keys) return true;
-    if (event == Event::object_start) keys.emplace_back();
-    if (event == Event::object_end && !keys.empty()) keys.pop_back();
-    if (event == Event::key && !keys.empty()) {
-      const auto& key = value.template get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) throw InputError(where + ": key \"" + key + "\" appears twice");
-      if (keys.back().size() > limits.keys) {
-        throw InputError(where + ": an object with more than " + std::to_string(limits.keys) + " keys");
-      }
+// Looks at every value and keeps none. As a callback of the parser itself it would be called with each value made, but
+// at the end of each object that parser walks over all its siblings: a time of (objects in a list)^2.
+class JsonGuard : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  JsonGuard(const std::string& where, const JsonLimits& limits) : where_(where), limits_(limits) {}
+
+  bool null() override { return value(); }
+  bool boolean(bool) override { return value(); }
+  bool number_integer(number_integer_t) override { return value(); }
+  bool number_unsigned(number_unsigned_t) override { return value(); }
+  bool number_float(number_float_t, const string_t&) override { return value(); }
+  bool string(string_t&) override { return value(); }
+  bool binary(binary_t&) override { return value(); }
+  bool start_array(size_t) override {
+    value();
+    ++depth_;
+    return true;
+  }
+  bool end_array() override {
+    --depth_;
+    return true;
+  }
+  bool start_object(size_t) override {
+    value();
+    ++depth_;
+    keys_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    --depth_;
+    keys_.pop_back();
+    return true;
+  }
+  bool key(string_t& key) override {
+    if (limits_.allow_duplicate_keys) return true;
+    if (!keys_.back().insert(key).second) throw InputError(where_ + ": key \"" + key + "\" appears twice");
+    if (keys_.back().size() > limits_.keys) {
+      throw InputError(where_ + ": an object with more than " + std::to_string(limits_.keys) + " keys");
     }
     return true;
-  };
-  try {
-    return Json::parse(text.begin(), text.end(), watch);
-  } catch (const nlohmann::json::exception& error) {
-    throw InputError(where + ": not valid JSON: " + error.what());
   }
+  bool parse_error(size_t, const std::string&, const nlohmann::json::exception& error) override {
+    throw InputError(where_ + ": not valid JSON: " + error.what());
+  }
+
+ private:
+  bool value() {
+    if (depth_ > limits_.depth) {
+      throw InputError(where_ + ": nested more than " + std::to_string(limits_.depth) + " deep");
+    }
+    if (++values_ > limits_.values && limits_.values > 0) {
+      throw InputError(where_ + ": more than " + std::to_string(limits_.values) + " values");
+    }
+    return true;
+  }
+
+  const std::string& where_;
+  const JsonLimits& limits_;
+  std::vector<std::set<std::string>> keys_;  // of each object that is still open
+  int depth_ = 0;
+  size_t values_ = 0;
+};
+
+template <class Json>
+Json parse_guarded(std::string_view text, const std::string& where, const JsonLimits& limits) {
+  JsonGuard guard(where, limits);
+  nlohmann::json::sax_parse(text.begin(), text.end(), &guard);
+  return Json::parse(text.begin(), text.end());
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ void add_inspect(CLI::App& app, Console& console);
 void add_compress(CLI::App& app, Console& console);
 void add_eval(CLI::App& app, Console& console);
 void add_convert(CLI::App& app, Console& console);
+void add_pull(CLI::App& app, Console& console);
 void add_report(CLI::App& app, Console& console);
 void add_tokenize(CLI::App& app, Console& console);
 void add_run(CLI::App& app, Console& console);

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   add_compress(app, console);
   add_eval(app, console);
   add_convert(app, console);
+  add_pull(app, console);
   add_report(app, console);
   add_tokenize(app, console);
   add_run(app, console);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
+#include "pare/base/model_path.h"
 #include "pare/text/post_processor.h"
 #include "pare/text/pre_tokenizer.h"
 #include "pare/text/text_decoder.h"
@@ -120,7 +121,7 @@ Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
 }
 
 Tokenizer Tokenizer::open(const std::filesystem::path& model) {
-  if (!std::filesystem::exists(model)) throw InputError(model.string() + ": does not exist");
+  if (!std::filesystem::exists(model)) throw InputError(no_such_model(model));
   if (!std::filesystem::is_directory(model)) {
     if (model.extension() != ".json") return from_gguf(GgufFile::open(model));
     return from_json(read_file(model), model.string());

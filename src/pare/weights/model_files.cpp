@@ -6,6 +6,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/fingerprint.h"
+#include "pare/base/model_path.h"
 #include "pare/io/gguf.h"
 #include "pare/io/hf_folder.h"
 #include "pare/io/mapped_file.h"
@@ -30,9 +31,7 @@ struct ModelFiles::Impl {
 ModelFiles ModelFiles::open(const fs::path& model) {
   std::error_code error;
   if (!fs::exists(model, error)) {
-    throw InputError(
-        model.string() +
-        ": no such file or folder. Give a Hugging Face folder (with config.json) or a .gguf file on this machine");
+    throw InputError(no_such_model(model));
   }
   auto impl = std::make_shared<Impl>();
   impl->path = model;

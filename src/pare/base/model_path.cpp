@@ -1,0 +1,38 @@
+#include "pare/base/model_path.h"
+
+#include <algorithm>
+
+namespace pare {
+namespace {
+
+bool is_hub_word(std::string_view word) {
+  const auto alphanumeric = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  return !word.empty() && word.size() <= 96 && (alphanumeric(word.front()) || word.front() == '_') &&
+         word.find("..") == std::string_view::npos && word.find("--") == std::string_view::npos &&
+         std::all_of(word.begin(), word.end(),
+                     [&](char c) { return alphanumeric(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+}  // namespace
+
+bool is_hub_name(std::string_view text) {
+  const size_t slash = text.find('/');
+  return slash != std::string_view::npos && is_hub_word(text.substr(0, slash)) && is_hub_word(text.substr(slash + 1));
+}
+
+std::string no_such_model(const std::filesystem::path& model) {
+  const std::string text = model.string();
+  const std::string name = text.substr(0, text.find(':'));
+  const std::string_view file = std::string_view(name).substr(name.find('/') + 1);
+  std::error_code error;
+  if (is_hub_name(name) && !file.ends_with(".gguf") &&
+      !std::filesystem::exists(name.substr(0, name.find('/')), error)) {
+    return text + ": not a folder or file here; `pare pull " + text + "` downloads it";
+  }
+  return text +
+         ": no such file or folder. Give a Hugging Face folder (with config.json) or a .gguf file on this machine";
+}
+
+}  // namespace pare
