@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "pare/base/error.h"
+#include "pare/base/simd.h"
 #include "pare/curvature/matmul.h"
 #include "pare/curvature/parallel_tasks.h"
-#include "pare/base/simd.h"
 
 namespace pare {
 

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "pare/base/error.h"
+#include "pare/base/simd.h"
 #include "pare/curvature/inverse_factor.h"
 #include "pare/curvature/matmul.h"
 #include "pare/curvature/parallel_tasks.h"
-#include "pare/base/simd.h"
 #include "pare/prune/select.h"
 
 namespace pare {
