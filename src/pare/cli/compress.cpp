@@ -15,6 +15,7 @@
 #include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/methods.h"
 #include "pare/pipeline/plan.h"
+#include "pare/pipeline/tensor_types.h"
 
 namespace pare {
 namespace {
@@ -22,12 +23,14 @@ namespace {
 // The flags as they are typed; empty means that the flag was not given, so that the recipe file's word stands.
 struct Flags {
   CompressArgs args;
-  std::string recipe_file, method, bits, type, group, sparsity, format, memory;
+  std::string recipe_file, method, bits, type, size, group, sparsity, format, memory;
   std::vector<std::filesystem::path> calibration;
+  std::vector<std::string> tensor_types;  // RE=TYPE
   int64_t samples = 0, length = 0;
   double damp = -1;
   uint64_t seed = 0;
-  bool asymmetric = false, symmetric = false, one_pass = false, dry_run = false, seed_given = false;
+  bool asymmetric = false, symmetric = false, one_pass = false, guided = false, unguided = false, dry_run = false,
+       seed_given = false;
 };
 
 void apply_bits(const std::string& text, WishPatch& wish) {
@@ -70,6 +73,9 @@ Recipe build_recipe(const Flags& flags) {
     wish.type = flags.type;
     wish.bits.reset();
   }
+  if (!flags.size.empty()) recipe.size = parse_bytes(flags.size, "--size");
+  if (flags.guided) recipe.guided = true;
+  if (flags.unguided) recipe.guided = false;
   if (!flags.group.empty()) apply_group(flags.group, wish);
   if (!flags.sparsity.empty()) wish.sparsity = Pattern::parse(flags.sparsity);
   if (flags.asymmetric) wish.symmetric = false;
@@ -81,7 +87,8 @@ Recipe build_recipe(const Flags& flags) {
   if (flags.length > 0) recipe.calibration.length = flags.length;
   if (flags.one_pass) recipe.true_sequential = false;
   if (flags.seed_given) recipe.seed = flags.seed;
-  const bool says_what = wish.bits || wish.type || wish.sparsity || wish.method || !recipe.layers.empty();
+  const bool says_what =
+      recipe.size > 0 || wish.bits || wish.type || wish.sparsity || wish.method || !recipe.layers.empty();
   if (!says_what) wish.bits = 4;
   return recipe;
 }
@@ -115,6 +122,7 @@ void run(const Flags& flags, Console& console) {
     args.memory_bytes = parse_bytes(flags.memory, "--memory");
     if (args.memory_bytes == 0) throw UsageError("--memory " + flags.memory + ": nothing runs in no memory");
   }
+  if (!flags.tensor_types.empty()) add_tensor_types(flags.tensor_types, ModelFiles::open(args.model), args.recipe);
   args.json = console.json;
   args.command = command_line(console.argv);
   if (args.out.empty() && !flags.dry_run)
@@ -147,6 +155,16 @@ void add_compress(CLI::App& app, Console& console) {
       ->add_option("--type", flags->type,
                    "Instead of bits, for a GGUF file: a type (Q4_K, IQ4_NL ...) or mix (Q4_K_M, Q3_K_S ...)")
       ->excludes(bits);
+  command
+      ->add_option("--size", flags->size,
+                   "Instead of a type: the best GGUF file of at most this size, such as 90MB; each tensor's type is "
+                   "chosen by what its error costs")
+      ->excludes(bits);
+  command
+      ->add_option("--tensor-type", flags->tensor_types,
+                   "REGEX=TYPE for the tensors whose name, GGUF's or Hugging Face's, the expression is found in: goes "
+                   "over --type and --size; again for more")
+      ->allow_extra_args(false);
   command->add_option("--group", flags->group,
                       "Inputs that share a scale; -1: the whole row; auto: 128, or less where that does not divide");
   command->add_flag("--asym", flags->asymmetric, "Zero points beside the scales: better at 2 and 3 bits")
@@ -169,6 +187,11 @@ void add_compress(CLI::App& app, Console& console) {
       "hf, gptq, compressed-tensors, gguf (default: compressed-tensors; --asym: gptq; pruned only: hf)");
   command->add_flag("--one-pass", flags->one_pass,
                     "Curvature of a whole block from one pass instead of stage by stage");
+  command
+      ->add_flag("--guided", flags->guided,
+                 "Weigh calibration tokens by the gradient of the model's predictions (default with --type and "
+                 "--size): lower KL for about twice the time")
+      ->excludes(command->add_flag("--no-guided", flags->unguided, "Count all tokens alike"));
   command->add_option("--memory", flags->memory, "Most memory to use, such as 6GB (default: what is free)");
   command
       ->add_option("--threads", flags->args.threads, "Threads; the result does not depend on it (default: all cores)")

@@ -73,6 +73,10 @@ class DecoderBlock {
   // In place, x f32 contiguous: any number of sequences, by groups that keep intermediates small.
   void forward_(at::Tensor x) const;
 
+  // The same, slower, in operations that autograd records, for whoever needs gradients: x f32 in f32 compute. Each
+  // linear's output, [batch, length, out], is put into `outputs` by name.
+  at::Tensor recorded(const at::Tensor& x, std::map<std::string, at::Tensor>& outputs) const;
+
   // The next token of each sequence: x f32 [batch, hidden] in and out; its key and value join the cache.
   at::Tensor step(const at::Tensor& x, KeyValueCache& cache) const;
   KeyValueCache make_cache(int64_t batch, int64_t length) const;
@@ -106,6 +110,7 @@ class Decoder {
   DecoderBlock block(int64_t index) const;
   at::Tensor embed(const at::Tensor& ids) const;          // ids int64 [batch, length] -> f32 [batch, length, hidden]
   at::Tensor final_norm(const at::Tensor& hidden) const;  // what the head multiplies, compute dtype
+  at::Tensor recorded_final_norm(const at::Tensor& hidden) const;  // as DecoderBlock::recorded is to forward
   // Rows of the head, [count, hidden] in compute dtype: read from the files each time, unless the head is held.
   at::Tensor head_rows(int64_t first, int64_t count) const;
   void hold_head();  // keeps it in memory from here on: for many calls of logits with few rows each

@@ -3,8 +3,10 @@
 #include "pare/nn/decoder.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -57,6 +59,55 @@ TEST_P(EachFamily, StagesGiveWhatForwardGives) {
     EXPECT_LT(relative_error(block.forward(x), state.residual), 1e-6);
     EXPECT_TRUE(at::equal(x, before)) << "forward changed the caller's x";
     x = state.residual;
+  }
+}
+
+TEST_P(EachFamily, RecordedGivesWhatForwardGives) {
+  const OracleModel model(GetParam());
+  const Decoder decoder(*model.files);
+  at::Tensor x = decoder.embed(model.ids);
+  for (int64_t i = 0; i < decoder.config().layers; ++i) {
+    const DecoderBlock block = decoder.block(i);
+    std::map<std::string, at::Tensor> outputs;
+    const at::Tensor expected = block.forward(x), recorded = block.recorded(x, outputs);
+    EXPECT_LT(relative_error(recorded, expected), 1e-5);
+    for (const std::string& name : block.linear_names()) EXPECT_EQ(outputs.count(name), 1u) << name;
+    x = expected;
+  }
+  EXPECT_LT(relative_error(decoder.recorded_final_norm(x), decoder.final_norm(x)), 1e-5);
+}
+
+// A step of a linear's weights changes a sum over the block's output by what the recorded gradient says.
+TEST_P(EachFamily, RecordedGradientsAreThoseOfTheForward) {
+  const OracleModel model(GetParam());
+  const Decoder decoder(*model.files);
+  DecoderBlock block = decoder.block(0);
+  const at::Tensor x = decoder.embed(model.ids);
+  const at::Tensor direction = at::sin(at::arange(x.numel(), at::kFloat)).view(x.sizes());
+  const auto value = [&] { return (block.forward(x).to(at::kDouble) * direction).sum().item<double>(); };
+  std::map<std::string, at::Tensor> outputs;
+  {
+    const at::AutoGradMode recording(true);
+    const at::Tensor result = block.recorded(x.detach().clone().requires_grad_(true), outputs);
+    for (auto& [name, output] : outputs) output.retain_grad();
+    result.backward(direction);
+  }
+  BlockState state = block.begin(x);
+  while (state.stage < block.stages().size()) {
+    for (const std::string& name : block.stages()[state.stage]) {
+      Linear& linear = block.linear(name);
+      const at::Tensor original = linear.weight;
+      const at::Tensor step = at::cos(at::arange(original.numel(), at::kFloat) * 1.7).view(original.sizes()) *
+                              (0.002 * original.norm() / std::sqrt(static_cast<double>(original.numel())));
+      const double expected = (outputs.at(name).grad() * at::linear(state.input, step)).sum(at::kDouble).item<double>();
+      linear.weight = original + step;
+      const double above = value();
+      linear.weight = original - step;
+      const double below = value();
+      linear.weight = original;
+      EXPECT_NEAR((above - below) / 2, expected, 0.02 * std::abs(expected) + 2e-4) << name;
+    }
+    block.advance(state);
   }
 }
 

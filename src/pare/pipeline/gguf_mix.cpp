@@ -82,6 +82,10 @@ void require_mix(const std::string& name, const std::string& where) {
                    (near.empty() ? ". Known: " : "; did you mean " + near + "? Known: ") + all);
 }
 
+bool is_mix(const std::string& name) {
+  return mixes().count(name) > 0;
+}
+
 const GgmlType& type_in_mix(const std::string& name, const MixPlace& place) {
   const std::string exception = special(name, place);
   const auto mix = mixes().find(name);

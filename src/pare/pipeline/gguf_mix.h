@@ -25,6 +25,7 @@ struct MixPlace {
 std::vector<std::string> mix_names();
 // UsageError naming `where` and the nearest known name.
 void require_mix(const std::string& name, const std::string& where);
+bool is_mix(const std::string& name);  // and not a type
 // The type before `cols` is looked at. `name`: one of mix_names().
 const GgmlType& type_in_mix(const std::string& name, const MixPlace& place);
 // That type, or the one that takes its place in rows of `cols`. UsageError where not even blocks of 32 fit.

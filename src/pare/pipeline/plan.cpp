@@ -13,6 +13,7 @@
 #include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/methods.h"
 #include "pare/pipeline/plan_cost.h"
+#include "pare/pipeline/tensor_types.h"
 #include "pare/weights/decoder_config.h"
 #include "pare/weights/decoder_names.h"
 #include "pare/weights/weight_store.h"
@@ -42,6 +43,7 @@ class Linears {
     place.layer = layer;
     return place;
   }
+  int64_t layers() const { return layers_; }
   // "embed", "head" or nothing.
   std::string table_kind(const ParameterInfo& parameter) const {
     if (parameter.name == names_.prefix + "embed_tokens.weight") return "embed";
@@ -130,9 +132,9 @@ struct Substitutions {
   }
 };
 
-WeightForm blocks_form(const WeightForm& source, const std::string& mix, const MixPlace& place, const std::string& name,
+WeightForm blocks_form(const WeightForm& source, const LayerWish& wish, const MixPlace& place, const std::string& name,
                        Substitutions& substitutions) {
-  const GgmlType& wanted = type_in_mix(mix, place);
+  const GgmlType& wanted = wish.exact_type ? *ggml_type_named(wish.type) : type_in_mix(wish.type, place);
   const GgmlType& type = fitting_type(wanted, source.shape[1], name);
   substitutions.add(wanted, type, source.shape[1]);
   WeightForm form;
@@ -177,7 +179,7 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
     if (format != OutputFormat::gguf) {
       throw UsageError(layer.name + ": type " + layer.wish.type + " needs --format gguf");
     }
-    form = blocks_form(source, layer.wish.type, place, layer.name, substitutions);
+    form = blocks_form(source, layer.wish, place, layer.name, substitutions);
   } else if (layer.wish.bits > 0) {
     if (!method.quantizes) {
       throw UsageError(layer.name + ": " + method.name +
@@ -214,6 +216,22 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
   return layer;
 }
 
+// Embedding or head, where the recipe rounds them: solved after the last block, as products of what it gives.
+std::optional<LayerPlan> plan_table(const ParameterInfo& parameter, const Recipe& recipe, const Linears& linears,
+                                    Substitutions& substitutions) {
+  LayerPlan layer;
+  layer.name = module_of(parameter.name);
+  layer.kind = linears.table_kind(parameter);
+  if (layer.kind.empty()) return std::nullopt;
+  layer.wish = recipe.wish_for(layer.name);
+  if (layer.wish.type.empty()) return std::nullopt;
+  layer.block = linears.layers();
+  const MixPlace place = linears.place(layer.kind, 0);
+  if (layer.kind == "embed" && !place.tied) layer.wish.method = "rtn";  // its rows are looked up: nothing is multiplied
+  layer.form = blocks_form(parameter.form, layer.wish, place, layer.name, substitutions);
+  return layer;
+}
+
 // What most software loads: compressed-tensors for integers, but GPTQ for asymmetric ones (export_notes says why).
 OutputFormat choose_format(const ModelFiles& files, const Linears& linears, const Recipe& recipe,
                            std::set<std::string>& notes) {
@@ -224,7 +242,7 @@ OutputFormat choose_format(const ModelFiles& files, const Linears& linears, cons
   for (const ParameterInfo& parameter : files.parameters()) {
     const auto linear = linears.find(parameter);
     if (!linear || !parameter.readable) continue;
-    if (!recipe.wish_for(linear->layer).type.empty()) return OutputFormat::gguf;
+    if (recipe.size > 0 || !recipe.wish_for(linear->layer).type.empty()) return OutputFormat::gguf;
     const LayerPlan layer =
         plan_layer(*linear, parameter.form, recipe, OutputFormat::compressed_tensors, 0, {}, unused, no_substitutions);
     if (layer.wish.method == "none") continue;
@@ -250,6 +268,14 @@ const LayerWish& Plan::main_wish() const {
 }
 
 Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions& options) {
+  if (recipe.size > 0 && !open_tensors(files, recipe).empty()) {
+    Plan plan = make_plan(files, with_types(recipe, uniform_types(files, recipe, options)), options);
+    plan.notes.insert(plan.notes.begin(),
+                      "the types shown are the largest uniform ones that fit " + format_bytes(recipe.size) +
+                          "; the run measures what each tensor's error costs and chooses, for a file of at most that");
+    plan.chooses_types = true;
+    return plan;
+  }
   Plan plan;
   std::set<std::string> notes;
   const Linears linears(files);
@@ -267,31 +293,32 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
     if (!parameter.readable) throw UnsupportedError(parameter.name + ": " + parameter.why_not);
     const WeightForm& source = parameter.form;
     const auto linear = linears.find(parameter);
+    const auto add = [&](LayerPlan layer) {
+      const std::string refusal = why_not(layer.form, plan.format);
+      if (!refusal.empty()) throw UsageError(layer.name + ": " + refusal);
+      layer.bytes_before = parameter.bytes;
+      journal_bytes += stored_bytes(layer.form);
+      compressed_elements += static_cast<uint64_t>(layer.form.elements());
+      need = std::max(need, method_named(layer.wish.method, layer.name).need);
+      job.parameters.push_back({parameter.name, layer.form, {}});
+      plan.layers.push_back(std::move(layer));
+    };
     WeightForm form =
         plan.format == OutputFormat::gguf && why_not(source, plan.format).empty() ? source : dense_form(source);
     std::string why = "not a linear of a block";
+    if (!linears.table_kind(parameter).empty()) linear_names.push_back(module_of(parameter.name));
     if (linear) {
       linear_names.push_back(linear->layer);
       LayerPlan layer = plan_layer(*linear, source, recipe, plan.format, common,
                                    linears.place(linear->kind, linear->block), notes, substitutions);
       if (layer.wish.method != "none") {
-        const std::string refusal = why_not(layer.form, plan.format);
-        if (!refusal.empty()) throw UsageError(layer.name + ": " + refusal);
-        layer.bytes_before = parameter.bytes;
-        journal_bytes += stored_bytes(layer.form);
-        compressed_elements += static_cast<uint64_t>(layer.form.elements());
-        need = std::max(need, method_named(layer.wish.method, layer.name).need);
-        job.parameters.push_back({parameter.name, layer.form, {}});
-        plan.layers.push_back(std::move(layer));
+        add(std::move(layer));
         continue;
       }
       why = "the recipe says so";
-    } else if (const std::string table = linears.table_kind(parameter);
-               !table.empty() && !recipe.wish_for(module_of(parameter.name)).type.empty()) {
-      linear_names.push_back(module_of(parameter.name));
-      form = blocks_form(source, recipe.wish_for(module_of(parameter.name)).type, linears.place(table, 0),
-                         parameter.name, substitutions);
-      why = "each number rounded by itself: the type is the mix's";
+    } else if (auto table = plan_table(parameter, recipe, linears, substitutions)) {
+      add(std::move(*table));
+      continue;
     } else if (linears.beyond(parameter)) {
       why = "a block past the last one that config.json has";
     } else if (parameter.name == linears.names().prefix + "embed_tokens.weight") {

@@ -18,13 +18,14 @@
 namespace pare {
 
 struct LayerPlan {
-  std::string name;  // "model.layers.0.self_attn.q_proj"; its parameter is name + ".weight"
-  std::string kind;  // "q_proj"
-  int64_t block = 0;
-  LayerWish wish;   // group resolved: what the solver gets
-  WeightForm form;  // what is written
+  std::string name;   // "model.layers.0.self_attn.q_proj"; its parameter is name + ".weight"
+  std::string kind;   // "q_proj", or "embed" or "head"
+  int64_t block = 0;  // of embedding and head: the number of blocks
+  LayerWish wish;     // group resolved: what the solver gets
+  WeightForm form;    // what is written
   uint64_t bytes_before = 0, bytes_after = 0;
 
+  bool is_table() const { return kind == "embed" || kind == "head"; }  // solved after the blocks, in strips of rows
   nlohmann::json to_json() const;
 };
 
@@ -35,7 +36,8 @@ struct LeftAlone {
   uint64_t bytes = 0;  // in the result
 };
 
-constexpr int64_t kTextsAtOnce = 32;  // that the model writes together when it writes its calibration text
+constexpr int64_t kTableStrip = 8192;  // rows of embedding or head that are solved together
+constexpr int64_t kTextsAtOnce = 32;   // that the model writes together when it writes its calibration text
 
 // How activations are kept between blocks.
 struct MemoryPlan {
@@ -55,6 +57,7 @@ struct MemoryPlan {
 struct Plan {
   std::vector<LayerPlan> layers;
   std::vector<LeftAlone> left_alone;
+  bool chooses_types = false;      // while it runs, for Recipe::size
   std::vector<std::string> notes;  // choices made for the user: "groups of 64, since 128 does not divide 576"
   OutputFormat format = OutputFormat::hf;
   ExportSizes sizes;           // of the weight files, to the byte

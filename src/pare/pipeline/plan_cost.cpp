@@ -61,10 +61,12 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   uint64_t largest_layer = 0, hessians = 0, largest_hessian = 0;
   int64_t hidden = 0, attention = 0, inner = 0, widest = 0;
   for (const LayerPlan& layer : plan.layers) {
-    const int64_t in = layer.form.shape[1];
-    block_f32[layer.block] += f32_bytes(layer.form);
-    largest_layer = std::max(largest_layer, f32_bytes(layer.form));
-    widest = std::max({widest, in, layer.form.shape[0]});
+    const int64_t in = layer.form.shape[1], rows = layer.form.shape[0];
+    const int64_t at_once = layer.is_table() ? std::min(kTableStrip, rows) : rows;
+    const uint64_t bytes = static_cast<uint64_t>(at_once * in) * sizeof(float);
+    block_f32[layer.block] += bytes;
+    largest_layer = std::max(largest_layer, bytes);
+    if (!layer.is_table()) widest = std::max({widest, in, rows});
     if (layer.kind == "q_proj") hidden = in;
     if (layer.kind == "o_proj") attention = in;
     if (layer.kind == "down_proj") inner = in;
@@ -143,10 +145,11 @@ void plan_time(Plan& plan, const ModelFiles& files, const Recipe& recipe, const 
   for (const LayerPlan& layer : plan.layers) {
     const double out = static_cast<double>(layer.form.shape[0]), in = static_cast<double>(layer.form.shape[1]);
     const bool full = method_named(layer.wish.method, layer.name).need == CurvatureNeed::full;
-    plan.flops += tokens * 2 * out * in;
+    if (!layer.is_table()) plan.flops += tokens * 2 * out * in;
     const bool shares_input = layer.kind == "k_proj" || layer.kind == "v_proj" || layer.kind == "up_proj";
     if (full && !shares_input) plan.flops += tokens * in * in + 2 * in * in * in;
     if (full) plan.flops += 2 * out * in * in;
+    if (full && recipe.is_guided() && !layer.is_table()) plan.flops += 3 * tokens * 2 * out * in;
   }
   // Two passes of the evaluation; own text a token at a time.
   const double elements = static_cast<double>(whole_bytes(files)) / sizeof(float);

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "pare/base/error.h"
+#include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/name_match.h"
 
 namespace pare {
@@ -16,7 +17,7 @@ void take(const std::optional<T>& from, T& to) {
   if (from) to = *from;
 }
 
-void apply(const WishPatch& patch, LayerWish& wish, bool& method_said) {
+void apply(const WishPatch& patch, bool is_override, LayerWish& wish, bool& method_said) {
   if (patch.method) {
     wish.method = *patch.method;
     method_said = true;
@@ -28,6 +29,7 @@ void apply(const WishPatch& patch, LayerWish& wish, bool& method_said) {
   }
   if (patch.type) {
     wish.type = *patch.type;
+    wish.exact_type = is_override && !is_mix(wish.type);
     wish.bits = 0;
   }
   if (patch.sparsity) {
@@ -65,12 +67,12 @@ Recipe Recipe::from_file(const std::filesystem::path& path) {
 LayerWish Recipe::wish_for(const std::string& layer) const {
   LayerWish resolved;
   bool method_said = false;
-  apply(wish, resolved, method_said);
+  apply(wish, false, resolved, method_said);
   for (const LayerOverride& one : layers) {
-    if (NameMatch(one.match).matches(layer)) apply(one.patch, resolved, method_said);
+    if (NameMatch(one.match).matches(layer)) apply(one.patch, true, resolved, method_said);
   }
-  if (!method_said)
-    resolved.method = resolved.sparsity ? "sparsegpt" : resolved.bits > 0 || !resolved.type.empty() ? "gptq" : "none";
+  const bool rounds = resolved.bits > 0 || !resolved.type.empty() || size > 0;
+  if (!method_said) resolved.method = resolved.sparsity ? "sparsegpt" : rounds ? "gptq" : "none";
   if (resolved.method == "none") {
     resolved.bits = 0;
     resolved.ternary = false;

@@ -3,6 +3,7 @@
 //   method: gptq                 # gptq | rtn | sparsegpt | wanda | magnitude | none
 //   bits: 4                      # 2..8 or ternary
 //   type: Q4_K_M                 # instead of bits: a GGUF type, or a mix of them by name
+//   size: 90MB                   # instead of a type: GGUF types chosen for the least error in a file of this size
 //   group: 64                    # inputs that share a scale; -1: the whole row; auto: 128 where it divides
 //   sparsity: "2:4"              # or 0.5
 //   format: hf
@@ -12,7 +13,7 @@
 //       bits: 3
 //
 // Per layer or for all: method bits type group symmetric scale_dtype search sparsity damp act_order static_groups
-// descent_sweeps refit_scales shift block refine. For all: format calibration true_sequential seed layers.
+// descent_sweeps refit_scales shift block refine. For all: size format calibration true_sequential guided seed layers.
 // `bits: none` and `sparsity: none` take back what was said before. Files are relative to where `pare` runs.
 // Unknown keys, wrong types, values out of range and keys given twice are UsageErrors with file, line and the nearest
 // known key. The common subset of llm-compressor's recipes is read too, and what of it cannot be kept is refused by
@@ -37,7 +38,8 @@ struct LayerWish {
   std::string method = "gptq";  // gptq | rtn | sparsegpt | wanda | magnitude | none
   int bits = 0;                 // 2..8; 0: not quantized (pruning only); ternary: 2 with `ternary`
   bool ternary = false;
-  std::string type = {};  // a GGUF type or mix (gguf_mix.h), instead of bits; empty: none
+  std::string type = {};    // a GGUF type or mix (gguf_mix.h), instead of bits; empty: none
+  bool exact_type = false;  // said for this very tensor: no rule of a mix goes over it
   int64_t group = 0;  // inputs that share a scale; -1: the whole row; 0 (auto): the plan chooses, 128 where it divides
   bool symmetric = true;
   Dtype scale_dtype = Dtype::f16;
@@ -99,9 +101,14 @@ struct Recipe {
   WishPatch wish;
   std::vector<LayerOverride> layers;
   std::optional<std::string> format;  // hf | gptq | compressed-tensors | gguf
+  uint64_t size = 0;                  // of the GGUF file in bytes at most; 0: as the types give it
   CalibrationWish calibration;
   // Each set of linears of a block sees the inputs that the sets before it, compressed, give.
   bool true_sequential = true;
+  // Tokens count in the curvature by how much the model's predictions feel them (curvature/output_fisher.h).
+  // Costs as much as the rest of the run. Not said: for GGUF types.
+  std::optional<bool> guided = {};
+  bool is_guided() const { return guided.value_or(wish.type.has_value() || size > 0); }
   uint64_t seed = 0;
 
   static Recipe from_yaml(std::string_view text, const std::string& where);

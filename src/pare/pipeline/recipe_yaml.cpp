@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
+#include "pare/base/units.h"
 #include "pare/pipeline/exporter.h"
 #include "pare/pipeline/name_match.h"
 #include "pare/pipeline/recipe.h"
@@ -129,8 +130,12 @@ Recipe Recipe::from_yaml(std::string_view text, const std::string& where) {
     const YamlNode& value = root.items[i];
     if (key.text == "format") {
       recipe.format = reader.one_of(value, key.text, output_formats());
+    } else if (key.text == "size") {
+      recipe.size = parse_bytes(reader.word(value, key.text), "size");
     } else if (key.text == "true_sequential") {
       recipe.true_sequential = reader.flag(value, key.text);
+    } else if (key.text == "guided") {
+      recipe.guided = reader.flag(value, key.text);
     } else if (key.text == "seed") {
       recipe.seed = read_seed(reader, value);
     } else if (key.text == "calibration") {
@@ -139,7 +144,8 @@ Recipe Recipe::from_yaml(std::string_view text, const std::string& where) {
       if (!value.is_sequence()) reader.expected(value, key.text, "a list of entries, each with match");
       for (const YamlNode& entry : value.items) recipe.layers.push_back(read_override(reader, entry));
     } else if (!read_wish_field(reader, key, value, recipe.wish)) {
-      reader.unknown_key(key, with_wish_fields({"format", "calibration", "true_sequential", "seed", "layers"}));
+      reader.unknown_key(
+          key, with_wish_fields({"size", "format", "calibration", "true_sequential", "guided", "seed", "layers"}));
     }
   }
   return recipe;
@@ -148,8 +154,10 @@ Recipe Recipe::from_yaml(std::string_view text, const std::string& where) {
 std::string Recipe::to_yaml() const {
   std::string text;
   write_wish(wish, "", text);
+  if (size > 0) text += "size: " + std::to_string(size) + "\n";
   if (format) text += "format: " + *format + "\n";
   text += std::string("true_sequential: ") + (true_sequential ? "true" : "false") + "\n";
+  if (guided) text += std::string("guided: ") + (*guided ? "true" : "false") + "\n";
   text += "seed: " + std::to_string(seed) + "\n";
   text += "calibration:\n";
   if (!calibration.files.empty()) {

@@ -44,10 +44,23 @@ bool needs_original(const StageLayers& layers) {
 // Gathers the curvature of one stage as batches stream by; nothing when no layer of it asks.
 class StageCurvature {
  public:
-  explicit StageCurvature(const StageLayers& layers) : layers_(&layers), need_(need_of(layers)) {}
+  // token_weights: as in BlockJob, or undefined
+  StageCurvature(const StageLayers& layers, const at::Tensor& token_weights)
+      : layers_(&layers), need_(need_of(layers)) {
+    if (token_weights.defined()) roots_ = token_weights.sqrt();
+  }
 
-  void add(const at::Tensor& input, const at::Tensor& original) {
+  void add(at::Tensor input, at::Tensor original) {
     if (need_ == CurvatureNeed::none) return;
+    if (roots_.defined()) {
+      const int64_t tokens = input.numel() / input.size(-1);
+      std::vector<int64_t> shape = input.sizes().vec();
+      shape.back() = 1;
+      const at::Tensor roots = roots_.narrow(0, seen_, tokens).view(shape);
+      input = input.to(at::kFloat) * roots;
+      if (original.defined()) original = original.to(at::kFloat) * roots;
+      seen_ += tokens;
+    }
     if (!accumulator_) {
       using Keep = HessianAccumulator::Keep;
       accumulator_ = std::make_unique<HessianAccumulator>(input.size(-1),
@@ -64,8 +77,14 @@ class StageCurvature {
  private:
   const StageLayers* layers_;
   CurvatureNeed need_;
+  at::Tensor roots_;
+  int64_t seen_ = 0;  // tokens
   std::unique_ptr<HessianAccumulator> accumulator_;
 };
+
+at::Tensor token_weights_of(const BlockJob& job, size_t stage) {
+  return job.token_weights.empty() ? at::Tensor() : job.token_weights[stage];
+}
 
 void solve_stage(const BlockJob& job, const StageLayers& layers, LayerHessian curvature) {
   for (const LayerPlan* layer : layers) {
@@ -82,7 +101,10 @@ void solve_stage(const BlockJob& job, const StageLayers& layers, LayerHessian cu
 
 void one_pass(const BlockJob& job, ActivationStore& states) {
   const auto stages = layers_by_stage(job);
-  std::vector<StageCurvature> curvature(stages.begin(), stages.end());
+  std::vector<StageCurvature> curvature;
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
+    curvature.emplace_back(stages[stage], token_weights_of(job, stage));
+  }
   for (size_t batch = 0; batch < states.batches(); ++batch) {
     stop_if_interrupted();
     BlockState state = job.block->begin(states.get(batch));
@@ -159,7 +181,7 @@ void stage_by_stage(const BlockJob& job, ActivationStore& states, ActivationStor
   std::optional<BlockWalk> original;
   if (original_states != nullptr) original.emplace(*job.original, *original_states, 0);
   for (size_t stage = 0; stage < stages.size(); ++stage) {
-    StageCurvature curvature(stages[stage]);
+    StageCurvature curvature(stages[stage], token_weights_of(job, stage));
     const bool cross = original && needs_original(stages[stage]);
     for (size_t batch = 0; batch < states.batches(); ++batch) {
       stop_if_interrupted();

@@ -30,6 +30,8 @@ struct BlockJob {
   bool true_sequential = true;
   uint64_t keep_bytes = 0;  // of the last stage's inputs, instead of computing them twice; the same bytes result
   int scale_bits = 0;
+  // By stage: how much each token counts in the curvature, [tokens], 1 on average. Empty: all alike.
+  std::vector<at::Tensor> token_weights = {};
   std::function<void(const SolvedLayer&)> on_solved;
 };
 

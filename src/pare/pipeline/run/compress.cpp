@@ -17,7 +17,7 @@
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/base/version.h"
-#include "pare/curvature/parallel_tasks.h"
+#include "pare/curvature/output_fisher.h"
 #include "pare/nn/generate.h"
 #include "pare/nn/to_tensor.h"
 #include "pare/pipeline/journal.h"
@@ -29,8 +29,8 @@
 #include "pare/pipeline/run/calibration.h"
 #include "pare/pipeline/run/evaluate.h"
 #include "pare/pipeline/run/run_report.h"
+#include "pare/pipeline/run/table_solver.h"
 #include "pare/text/windows.h"
-#include "pare/weights/encode/encode_rows.h"
 
 namespace pare {
 namespace {
@@ -42,22 +42,6 @@ using Clock = std::chrono::steady_clock;
 // GGUF's Q4_1 is exact only when scale * zero is exact in f16 (GridOptions::scale_bits).
 int scale_bits_for(OutputFormat format) {
   return format == OutputFormat::gguf ? 7 : 0;
-}
-
-// A table whose rows are looked up: no product, so no curvature to go by. A strip of rows a task.
-Weight rounded_to_blocks(const Weight& weight, const GgmlType& type) {
-  constexpr int64_t kStrip = 256;
-  const int64_t rows = weight.rows(), cols = weight.cols(), row_bytes = cols / type.block_elements * type.block_bytes;
-  std::vector<std::byte> bytes(static_cast<size_t>(rows * row_bytes));
-  parallel_tasks((rows + kStrip - 1) / kStrip, [&](int64_t strip) {
-    const int64_t first = strip * kStrip, count = std::min(kStrip, rows - first);
-    std::vector<float> values(static_cast<size_t>(count * cols));
-    weight.unpack_rows(first, count, values);
-    encode_rows(
-        type, values, cols, {},
-        std::span(bytes).subspan(static_cast<size_t>(first * row_bytes), static_cast<size_t>(count * row_bytes)));
-  });
-  return {.shape = weight.shape, .base = GgufBlocks{&type, Bytes(std::move(bytes))}, .mask = {}};
 }
 
 class Phases {
@@ -97,7 +81,9 @@ class Run {
  private:
   void prepare();
   std::map<std::string, std::string> identity() const;
+  void measure_fisher();
   void solve_blocks(Journal& journal);
+  void solve_tables(Journal& journal, const ActivationStore& states, Progress& progress);
   void solve_one(Journal& journal, DecoderBlock& block, ActivationStore& states, ActivationStore* originals,
                  Progress& progress);
   void load_states(ActivationStore& states) const;
@@ -117,6 +103,7 @@ class Run {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Decoder> decoder_;
   CalibrationTokens tokens_;
+  OutputFisher fisher_;  // where the recipe is guided by it
   Phases phases_;
   Clock::time_point started_ = Clock::now();
   uint64_t result_bytes_ = 0;
@@ -160,6 +147,31 @@ void Run::load_states(ActivationStore& states) const {
   }
 }
 
+json record_of(const SolvedLayer& solved) {
+  const Solution& solution = solved.solution;
+  return {{"name", solved.plan->name},
+          {"loss", solution.loss},
+          {"relative_loss", solution.relative_loss},
+          {"rtn_loss", solution.rtn_loss},
+          {"identity_gap", solution.identity_gap},
+          {"damp", solution.damp},
+          {"dead_inputs", solution.dead_inputs},
+          {"rows_kept_rtn", solution.rows_kept_rtn},
+          {"sparsity", solution.sparsity},
+          {"seconds", solved.seconds},
+          {"warnings", solution.warnings}};
+}
+
+void tell(const SolvedLayer& solved, int64_t done, Progress& progress) {
+  char note[160];
+  std::snprintf(note, sizeof note, "%s error %.2e", solved.plan->kind.c_str(), solved.solution.relative_loss);
+  progress.update(done, note);
+  std::snprintf(note, sizeof note, "%s: relative error %.3e, %.1f s", solved.plan->name.c_str(),
+                solved.solution.relative_loss, solved.seconds);
+  progress.log(note);
+  for (const std::string& warning : solved.solution.warnings) log_line(Level::warning, warning);
+}
+
 void Run::solve_one(Journal& journal, DecoderBlock& block, ActivationStore& states, ActivationStore* originals,
                     Progress& progress) {
   BlockJob job;
@@ -175,33 +187,34 @@ void Run::solve_one(Journal& journal, DecoderBlock& block, ActivationStore& stat
   job.true_sequential = options_.recipe.true_sequential;
   job.keep_bytes = plan_.memory.kept_bytes;
   job.scale_bits = scale_bits_for(plan_.format);
+  if (!fisher_.of_tokens.empty()) job.token_weights = fisher_.of_tokens[static_cast<size_t>(block.index())];
   std::map<std::string, Weight> weights;
   json records = json::array();
   job.on_solved = [&](const SolvedLayer& solved) {
-    const Solution& solution = solved.solution;
-    weights.emplace(solved.plan->name, solution.weight);
-    records.push_back({{"name", solved.plan->name},
-                       {"loss", solution.loss},
-                       {"relative_loss", solution.relative_loss},
-                       {"rtn_loss", solution.rtn_loss},
-                       {"identity_gap", solution.identity_gap},
-                       {"damp", solution.damp},
-                       {"dead_inputs", solution.dead_inputs},
-                       {"rows_kept_rtn", solution.rows_kept_rtn},
-                       {"sparsity", solution.sparsity},
-                       {"seconds", solved.seconds},
-                       {"warnings", solution.warnings}});
-    char note[160];
-    std::snprintf(note, sizeof note, "%s error %.2e", solved.plan->kind.c_str(), solution.relative_loss);
+    weights.emplace(solved.plan->name, solved.solution.weight);
+    records.push_back(record_of(solved));
     const auto done = static_cast<int64_t>(weights.size());
-    progress.update(block.index() * static_cast<int64_t>(block.linear_names().size()) + done, note);
-    std::snprintf(note, sizeof note, "%s: relative error %.3e, %.1f s", solved.plan->name.c_str(),
-                  solution.relative_loss, solved.seconds);
-    progress.log(note);
-    for (const std::string& warning : solution.warnings) log_line(Level::warning, warning);
+    tell(solved, block.index() * static_cast<int64_t>(block.linear_names().size()) + done, progress);
   };
   solve_block(job, states, originals);
   journal.append(weights, records);
+}
+
+void Run::measure_fisher() {
+  if (!options_.recipe.is_guided() || tokens_.calibration.empty()) return;
+  phases_.begin("gradients");
+  Progress progress("gradients", 100);
+  OutputFisherOptions options;
+  options.seed = options_.recipe.seed;
+  options.progress = [&](double done) { progress.update(static_cast<int64_t>(100 * done), ""); };
+  fisher_ = output_fisher(*decoder_, tokens_.calibration, options);
+  const double power = std::getenv("GP") ? std::atof(std::getenv("GP")) : 1.0;
+  for (auto& stages : fisher_.of_tokens) {
+    for (at::Tensor& weights : stages) {
+      weights = weights.pow(power);
+      weights.div_(weights.mean());
+    }
+  }
 }
 
 void Run::solve_blocks(Journal& journal) {
@@ -209,7 +222,10 @@ void Run::solve_blocks(Journal& journal) {
   const fs::path spill = plan_.memory.spill_activations ? journal.folder() : fs::path();
   ActivationStore states(spill), originals(spill);
   const int64_t blocks = decoder_->config().layers;
-  if (journal.blocks_done() >= blocks) return;  // killed while writing: nothing is left to solve
+  const bool tables = std::any_of(plan_.layers.begin(), plan_.layers.end(), [](const auto& l) { return l.is_table(); });
+  if (journal.blocks_done() >= blocks + (tables ? 1 : 0)) return;  // killed while writing: nothing is left to solve
+  measure_fisher();
+  phases_.begin("compress");
   load_states(states);
   bool shifted = false;
   for (const LayerPlan& layer : plan_.layers) shifted = shifted || layer.wish.shift != 0;
@@ -218,7 +234,7 @@ void Run::solve_blocks(Journal& journal) {
     log_line(Level::info,
              "going on after block " + std::to_string(journal.blocks_done()) + " of " + std::to_string(blocks));
   }
-  Progress progress("layer", static_cast<int64_t>(Decoder::linear_names(decoder_->config()).size()));
+  Progress progress("layer", static_cast<int64_t>(Decoder::linear_names(decoder_->config()).size()) + (tables ? 1 : 0));
   for (int64_t index = 0; index < blocks; ++index) {
     stop_if_interrupted();
     const bool done = index < journal.blocks_done();
@@ -235,6 +251,23 @@ void Run::solve_blocks(Journal& journal) {
     if (shifted) forward_block(decoder_->block(index), originals);
     forward_block(block, states);
   }
+  if (tables) solve_tables(journal, states, progress);
+}
+
+// Embedding and head, as the journal's last block.
+void Run::solve_tables(Journal& journal, const ActivationStore& states, Progress& progress) {
+  std::map<std::string, Weight> weights;
+  json records = json::array();
+  for (const LayerPlan& layer : plan_.layers) {
+    if (!layer.is_table()) continue;
+    const auto started = Clock::now();
+    SolvedLayer solved{&layer, solve_table({&files_, decoder_.get(), &layer, &states, fisher_.of_embedding}), 0};
+    solved.seconds = std::chrono::duration<double>(Clock::now() - started).count();
+    weights.emplace(layer.name, solved.solution.weight);
+    records.push_back(record_of(solved));
+    tell(solved, static_cast<int64_t>(Decoder::linear_names(decoder_->config()).size()) + 1, progress);
+  }
+  journal.append(weights, records);
 }
 
 ExportJob Run::export_job(const Journal& journal) const {
@@ -265,11 +298,6 @@ ExportJob Run::export_job(const Journal& journal) const {
                                 const bool same = form_of(weight).kind == item->form.kind &&
                                                   (item->form.kind != WeightForm::Kind::dense ||
                                                    form_of(weight).dtype == item->form.dtype);
-                                if (item->form.kind == WeightForm::Kind::gguf_blocks) {
-                                  return same && form_of(weight).gguf_type == item->form.gguf_type
-                                             ? weight
-                                             : rounded_to_blocks(weight, *item->form.gguf_type);
-                                }
                                 return same ? weight : dense_weight(weight.shape, item->form.dtype, weight.unpack());
                               }});
   }
