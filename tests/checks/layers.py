@@ -8,7 +8,7 @@ import sys
 
 ORDER = ["base", "io", "hub", "text", "weights", "kernels", "runtime", "server", "nn", "curvature", "quantize",
          "prune", "budget", "pipeline", "pipeline/run", "train", "optim", "dist", "insight", "cli", "cli/torch"]
-TORCH_FREE = {"base", "io", "hub", "text", "weights", "kernels", "runtime", "server", "pipeline", "cli"}
+TORCH_FREE = {"base", "io", "hub", "text", "weights", "kernels", "runtime", "server", "budget", "pipeline", "cli"}
 # folders for the eye: one library with the folder around them
 PART_OF = {"text/jinja": "text", "weights/encode": "weights", "kernels/cpu": "kernels"}
 

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -31,7 +32,9 @@ class Compress(PareTest):
                 report = json.loads((out / "report.json").read_text())
                 written = sum(p.stat().st_size for p in out.iterdir() if p.suffix in (".safetensors", ".gguf"))
                 self.assertEqual(report["result"]["bytes"], written, "the size was promised to the byte")
-                self.assertEqual(len(report["layers"]), 21)
+                linears = [layer for layer in report["layers"] if layer["kind"] not in ("embed", "head")]
+                self.assertEqual(len(linears), 21)
+                self.assertEqual(len(report["layers"]) > 21, "--type" in options, "a mix rounds embedding and head, too")
                 self.assertTrue((out / "report.html").stat().st_size > 1000)
                 self.assertTrue((out / "recipe.yaml").exists())
                 model = next((p for p in out.iterdir() if p.suffix == ".gguf"), out)
@@ -48,6 +51,49 @@ class Compress(PareTest):
             results.append(weight_hashes(out))
         self.assertEqual(results[0], results[1])
         self.assertEqual(results[1], results[2])
+
+    def test_types_by_size(self):
+        smallest = run("compress", self.model, "--size", "1kB", "--dry-run", check=2).stderr
+        least = int(re.search(r"has (\d+) bytes", smallest).group(1))
+        before = None
+        for size in (least, int(least * 1.2), int(least * 1.5)):
+            with self.subTest(size=size):
+                first, second = self.fresh("a"), self.fresh("b")
+                self.compress(first, "--size", size, "--threads", 1, "--max-kl", 100)
+                self.compress(second, "--size", size, "--threads", 2, "--max-kl", 100)
+                self.assertEqual(weight_hashes(first), weight_hashes(second), "choices depend on the number of threads")
+                report = json.loads((first / "report.json").read_text())
+                self.assertLessEqual(report["result"]["bytes"], size)
+                self.assertGreater(report["result"]["bytes"], size * 0.93, "room that nobody used")
+                self.assertEqual(report["asked"]["size"], size)
+                kl = report["evaluation"]["kl"]
+                self.assertTrue(before is None or kl < before, (before, kl))
+                before = kl
+        again = self.fresh("again")
+        self.compress(again, "--recipe", first / "recipe.yaml", "--max-kl", 100)
+        self.assertEqual(weight_hashes(first), weight_hashes(again), "the recipe says what was chosen")
+
+    def test_types_of_single_tensors(self):
+        out = self.fresh("out")
+        self.compress(out, "--type", "Q4_0", "--tensor-type", "ffn_down=Q5_1", "--tensor-type", "blk.0.attn_q=Q8_0",
+                      "--tensor-type", "layers.1.mlp.gate=none", "--max-kl", 100)
+        report = json.loads((out / "report.json").read_text())
+        forms = {layer["name"]: layer["form"] for layer in report["layers"]}
+        self.assertTrue(all("Q5_1" in form for name, form in forms.items() if name.endswith("down_proj")), forms)
+        self.assertIn("Q8_0", forms["model.layers.0.self_attn.q_proj"])
+        self.assertIn("Q4_0", forms["model.layers.1.self_attn.q_proj"])
+        self.assertNotIn("model.layers.1.mlp.gate_proj", forms)
+        for wrong, word in (("attn_q", "REGEX=TYPE"), ("attn_q=Q9", "Q9"), ("nothing_like_it=Q4_0", "no matrix"),
+                            ("attn_q=Q4_K_M", "mix"), ("(=Q4_0", "regular expression")):
+            self.assertIn(word, run("compress", self.model, "--type", "Q4_0", "--tensor-type", wrong, "--dry-run", check=2).stderr)
+
+    def test_guided_is_another_result(self):
+        figures = []
+        for options in (["--no-guided"], ["--guided"]):
+            out = self.fresh("out")
+            self.compress(out, "--type", "Q4_0", *options, "--max-kl", 100)
+            figures.append(weight_hashes(out))
+        self.assertNotEqual(*figures)
 
     def test_spilled_activations_change_no_byte(self):
         first, second = self.fresh("a"), self.fresh("b")

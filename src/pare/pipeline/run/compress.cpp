@@ -30,6 +30,8 @@
 #include "pare/pipeline/run/evaluate.h"
 #include "pare/pipeline/run/run_report.h"
 #include "pare/pipeline/run/table_solver.h"
+#include "pare/pipeline/run/type_choice.h"
+#include "pare/pipeline/tensor_types.h"
 #include "pare/text/windows.h"
 
 namespace pare {
@@ -69,10 +71,11 @@ class Run {
  public:
   explicit Run(const CompressOptions& options)
       : options_(options),
+        recipe_(options.recipe),
+        plan_options_{options.memory_bytes, options.threads, options.evaluation.tokens,
+                      !options.evaluation_text.empty()},
         files_(ModelFiles::open(options_.model)),
-        plan_(make_plan(
-            files_, options.recipe,
-            {options.memory_bytes, options.threads, options.evaluation.tokens, !options.evaluation_text.empty()})) {
+        plan_(make_plan(files_, recipe_, plan_options_)) {
     options_.out = without_trailing_slash(options_.out);
   }
 
@@ -82,6 +85,7 @@ class Run {
   void prepare();
   std::map<std::string, std::string> identity() const;
   void measure_fisher();
+  void settle_types(const fs::path& folder);
   void solve_blocks(Journal& journal);
   void solve_tables(Journal& journal, const ActivationStore& states, Progress& progress);
   void solve_one(Journal& journal, DecoderBlock& block, ActivationStore& states, ActivationStore* originals,
@@ -98,6 +102,8 @@ class Run {
   fs::path model_path(const fs::path& folder) const;
 
   CompressOptions options_;
+  Recipe recipe_;  // that of the options, with the types that were chosen
+  PlanOptions plan_options_;
   ModelFiles files_;
   Plan plan_;
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -200,7 +206,29 @@ void Run::solve_one(Journal& journal, DecoderBlock& block, ActivationStore& stat
   journal.append(weights, records);
 }
 
+// Types for the wanted size, as layers of the recipe. Kept beside the journal's blocks.
+void Run::settle_types(const fs::path& folder) {
+  if (!plan_.chooses_types) return;
+  const fs::path kept = folder / "types.yaml";
+  if (fs::exists(kept)) {
+    recipe_ = Recipe::from_file(kept);
+  } else {
+    measure_fisher();
+    phases_.begin("choose types");
+    const TypeChoice choice =
+        choose_types({&files_, decoder_.get(), &recipe_, &plan_, plan_options_, &tokens_, &fisher_});
+    recipe_ = with_types(recipe_, choice.types);
+    write_file_atomically(kept, recipe_.to_yaml());
+    char line[96];
+    std::snprintf(line, sizeof line, "types chosen; predicted KL divergence %.4f nats a token", choice.predicted_kl);
+    log_line(Level::info, line);
+  }
+  plan_ = make_plan(files_, recipe_, plan_options_);
+  log_line(Level::info, plan_.text());
+}
+
 void Run::measure_fisher() {
+  if (!fisher_.of_tokens.empty()) return;
   if (!options_.recipe.is_guided() || tokens_.calibration.empty()) return;
   phases_.begin("gradients");
   Progress progress("gradients", 100);
@@ -261,7 +289,9 @@ void Run::solve_tables(Journal& journal, const ActivationStore& states, Progress
   for (const LayerPlan& layer : plan_.layers) {
     if (!layer.is_table()) continue;
     const auto started = Clock::now();
-    SolvedLayer solved{&layer, solve_table({&files_, decoder_.get(), &layer, &states, fisher_.of_embedding}), 0};
+    const bool looked_up = layer.kind == "embed" && !decoder_->config().tied_embeddings;
+    const Table table{&files_, decoder_.get(), layer.name, looked_up, fisher_.of_embedding};
+    SolvedLayer solved{&layer, solve_table(table, layer, states), 0};
     solved.seconds = std::chrono::duration<double>(Clock::now() - started).count();
     weights.emplace(layer.name, solved.solution.weight);
     records.push_back(record_of(solved));
@@ -274,7 +304,7 @@ ExportJob Run::export_job(const Journal& journal) const {
   ExportJob job;
   job.source = &files_;
   job.format = plan_.format;
-  job.gguf_mix = options_.recipe.wish.type.value_or("");
+  job.gguf_mix = recipe_.wish.type.value_or("");
   const LayerWish& wish = plan_.main_wish();
   job.method = wish.method;
   job.damp = wish.damp;
@@ -395,6 +425,7 @@ Exit Run::judge() {
 
 RunFacts Run::facts() const {
   return {.options = options_,
+          .recipe = recipe_,
           .files = files_,
           .plan = plan_,
           .tokens = tokens_,
@@ -411,7 +442,7 @@ RunFacts Run::facts() const {
 bool Run::finished_before(const fs::path& journal_path) const {
   if (!fs::exists(journal_path) || !fs::exists(options_.out / "report.json")) return false;
   const json report = read_report(options_.out);
-  return report.is_object() && report.value("recipe", json()) == options_.recipe.to_json() &&
+  return report.is_object() && report.value("asked", report.value("recipe", json())) == options_.recipe.to_json() &&
          report.value("model", json::object()).value("fingerprint", "") == files_.fingerprint();
 }
 
@@ -432,6 +463,7 @@ Exit Run::run() {
   require_free_space(options_.out, plan_.disk_bytes - std::min(there, plan_.disk_bytes));
   prepare();
   Journal journal(journal_path, identity());
+  settle_types(journal.folder());
   solve_blocks(journal);
   OutputFolder output(options_.out, inputs);
   const ExportJob job = export_job(journal);
@@ -442,7 +474,7 @@ Exit Run::run() {
   const Exit verdict = judge();
   phases_.end();
   const json report = run_report(facts(), journal.records());
-  output.write_file("recipe.yaml", options_.recipe.to_yaml());
+  output.write_file("recipe.yaml", recipe_.to_yaml());
   output.write_file("report.json", dump_json(report, 1) + "\n");
   output.write_file("report.html", report_html({report}));
   output.commit();

@@ -31,7 +31,7 @@ json run_report(const RunFacts& facts, const std::vector<json>& records) {
   json report{
       {"pare", {{"version", version()}, {"git", git_commit()}, {"compiler", compiler()}, {"torch", TORCH_VERSION}}},
       {"command", options.command},
-      {"recipe", options.recipe.to_json()},
+      {"recipe", facts.recipe.to_json()},
       {"seed", options.recipe.seed},
       {"model",
        {{"path", options.model.string()},
@@ -55,6 +55,7 @@ json run_report(const RunFacts& facts, const std::vector<json>& records) {
         {"planned_peak_bytes", plan.memory.peak_bytes},
         {"threads", at::get_num_threads()},
         {"cpu", cpu_name()}}}};
+  if (facts.recipe != options.recipe) report["asked"] = options.recipe.to_json();
   json warnings = facts.tokens.warnings;
   std::map<std::string, json> solved;
   for (const json& block : records) {

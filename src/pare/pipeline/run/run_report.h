@@ -14,6 +14,7 @@ namespace pare {
 
 struct RunFacts {
   const CompressOptions& options;
+  const Recipe& recipe;  // with the types that the run chose
   const ModelFiles& files;
   const Plan& plan;
   const CalibrationTokens& tokens;

@@ -10,59 +10,63 @@
 namespace pare {
 namespace {
 
-LayerHessian head_curvature(const TableJob& job) {
-  HessianAccumulator accumulator(job.decoder->config().hidden);
-  for (size_t batch = 0; batch < job.states->batches(); ++batch) {
-    stop_if_interrupted();
-    accumulator.add(job.decoder->final_norm(job.states->get(batch)), job.plan->name);
-  }
-  return accumulator.finish();
-}
-
 // Of the embedding's own entries: the gradient is that of what comes out of it.
-at::Tensor embedding_importance(const TableJob& job) {
-  const DecoderConfig& config = job.decoder->config();
-  if (!job.of_embedding.defined()) return {};
-  return job.of_embedding * (config.scale_embeddings ? static_cast<double>(config.hidden) : 1.0);
+at::Tensor embedding_importance(const Table& table) {
+  const DecoderConfig& config = table.decoder->config();
+  if (!table.of_embedding.defined()) return {};
+  return table.of_embedding * (config.scale_embeddings ? static_cast<double>(config.hidden) : 1.0);
 }
 
-LayerHessian curvature_of(const TableJob& job) {
+// `batches` of states, read by `get`.
+template <class Get>
+LayerHessian curvature_from(const Table& table, size_t batches, const Get& get) {
   LayerHessian curvature;
-  const at::Tensor importance = embedding_importance(job);
-  const bool tied = job.decoder->config().tied_embeddings;
-  if (job.plan->kind == "embed" && !tied) {
-    if (importance.defined()) curvature.sum_sq = importance;
+  const at::Tensor importance = embedding_importance(table);
+  if (table.looked_up) {
+    curvature.sum_sq = importance.defined() ? 2 * importance : at::ones({table.decoder->config().hidden}, at::kDouble);
     return curvature;
   }
-  if (job.states->batches() == 0) return curvature;
-  curvature = head_curvature(job);
-  if (tied) {
-    const at::Tensor diagonal = curvature.h.diagonal();
-    if (importance.defined()) {
-      diagonal.add_(2 * importance.to(at::kFloat));
-    } else {
-      diagonal.add_(diagonal.mean());
-    }
+  if (batches == 0) return curvature;
+  HessianAccumulator accumulator(table.decoder->config().hidden);
+  for (size_t batch = 0; batch < batches; ++batch) {
+    stop_if_interrupted();
+    accumulator.add(table.decoder->final_norm(get(batch)), table.name);
+  }
+  curvature = accumulator.finish();
+  if (!table.decoder->config().tied_embeddings) return curvature;
+  const at::Tensor diagonal = curvature.h.diagonal();
+  if (importance.defined()) {
+    diagonal.add_(2 * importance.to(at::kFloat));
+  } else {
+    diagonal.add_(diagonal.mean());
   }
   return curvature;
 }
 
 }  // namespace
 
-Solution solve_table(const TableJob& job) {
-  const Weight table = job.files->read(job.plan->name + ".weight");
-  const LayerHessian curvature = curvature_of(job);
+LayerHessian table_curvature(const Table& table, const ActivationStore& states) {
+  return curvature_from(table, states.batches(), [&](size_t batch) { return states.get(batch); });
+}
+
+LayerHessian table_curvature(const Table& table, const at::Tensor& states) {
+  return curvature_from(table, 1, [&](size_t) { return states; });
+}
+
+Solution solve_table(const Table& job, const LayerPlan& plan, const ActivationStore& states) {
+  const Weight table = job.files->read(job.name + ".weight");
+  const LayerHessian curvature = table_curvature(job, states);
   const int64_t rows = table.rows(), cols = table.cols();
   Solution whole;
   double energy = 0;
   std::vector<std::byte> bytes;
-  bytes.reserve(stored_bytes(job.plan->form));
+  bytes.reserve(stored_bytes(plan.form));
   for (int64_t first = 0; first < rows; first += kTableStrip) {
     stop_if_interrupted();
     const int64_t count = std::min(kTableStrip, rows - first);
-    Problem problem{job.plan->name, at::empty({count, cols}, at::kFloat), curvature};
+    Problem problem{job.name, at::empty({count, cols}, at::kFloat), curvature};
     table.unpack_rows(first, count, {problem.weight.data_ptr<float>(), static_cast<size_t>(count * cols)});
-    const Solution strip = solve(problem, *job.plan, 0);
+    const Solution strip = solve(problem, plan, 0);
     const auto part = std::get<GgufBlocks>(strip.weight.base).data.span();
     bytes.insert(bytes.end(), part.begin(), part.end());
     whole.loss += strip.loss;
@@ -74,10 +78,9 @@ Solution solve_table(const TableJob& job) {
     whole.sparsity += strip.sparsity * static_cast<double>(count) / static_cast<double>(rows);
     if (first == 0) whole.warnings = strip.warnings;
   }
-  job.files->release(job.plan->name + ".weight");
+  job.files->release(job.name + ".weight");
   whole.relative_loss = energy > 0 ? whole.loss / energy : 0;
-  whole.weight = {
-      .shape = {rows, cols}, .base = GgufBlocks{job.plan->form.gguf_type, Bytes(std::move(bytes))}, .mask = {}};
+  whole.weight = {.shape = {rows, cols}, .base = GgufBlocks{plan.form.gguf_type, Bytes(std::move(bytes))}, .mask = {}};
   return whole;
 }
 

@@ -7,6 +7,8 @@
 //   H' = H + 2 diag(g)          without gradients: g = mean(diag H) / 2, which trusts both sides alike
 #pragma once
 
+#include <string>
+
 #include "pare/nn/decoder.h"
 #include "pare/pipeline/plan.h"
 #include "pare/pipeline/run/activation_store.h"
@@ -14,15 +16,20 @@
 
 namespace pare {
 
-struct TableJob {
+struct Table {
   const ModelFiles* files;
   const Decoder* decoder;
-  const LayerPlan* plan;          // one with is_table()
-  const ActivationStore* states;  // after the last block; empty: none are needed
-  at::Tensor of_embedding;        // [hidden] f64, or undefined
+  std::string name;         // without ".weight"
+  bool looked_up;           // an embedding that is not the head, too
+  at::Tensor of_embedding;  // [hidden] f64, or undefined
 };
 
+// states: after the last block, any number of batches; none are needed for what is looked up.
+LayerHessian table_curvature(const Table& table, const ActivationStore& states);
+// The same from one batch [..., hidden].
+LayerHessian table_curvature(const Table& table, const at::Tensor& states);
+
 // Solution::dequantized stays undefined: strips of rows come and go.
-Solution solve_table(const TableJob& job);
+Solution solve_table(const Table& table, const LayerPlan& plan, const ActivationStore& states);
 
 }  // namespace pare
