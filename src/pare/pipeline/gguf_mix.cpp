@@ -19,8 +19,8 @@ const std::map<std::string, std::string>& mixes() {
 }
 
 const std::vector<std::string>& encodable() {
-  static const std::vector<std::string> names{"Q2_K", "Q3_K", "Q4_0",   "Q4_1",   "Q4_K",  "Q5_0",  "Q5_1", "Q5_K",
-                                              "Q6_K", "Q8_0", "IQ4_NL", "IQ4_XS", "MXFP4", "TQ1_0", "TQ2_0"};
+  static const std::vector<std::string> names{"Q2_0", "Q2_K", "Q3_K", "Q4_0",   "Q4_1",   "Q4_K",  "Q5_0",  "Q5_1",
+                                              "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "IQ4_XS", "MXFP4", "TQ1_0", "TQ2_0"};
   return names;
 }
 

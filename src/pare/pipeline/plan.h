@@ -49,6 +49,8 @@ struct MemoryPlan {
   uint64_t curvature_bytes = 0;    // of them: the largest set of Hessians and its factors
   uint64_t block_bytes = 0;        // of them: one block's weights and the working copies of the largest
   uint64_t evaluation_bytes = 0;   // peak of the evaluation, which does not overlap the solving
+  uint64_t gradient_bytes = 0;     // peak of the pass for gradients, where the run is guided; before the solving
+  uint64_t checkpoint_bytes = 0;   // of them: the blocks' inputs that wait for the way back
   uint64_t own_text_bytes = 0;     // while the model writes its calibration text (once, then it is cached)
   bool writes_sample = false;      // the compressed model writes a sentence: the whole of it fits
   bool spill_activations = false;  // to disk, since they do not fit the limit

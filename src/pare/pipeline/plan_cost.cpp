@@ -25,6 +25,8 @@ constexpr uint64_t kProcessBytes = 330'000'000;
 constexpr int64_t kLeastBatchTokens = 512, kMostBatchTokens = 2048, kMostBatchBytes = 256'000'000;
 // Rows of the head and the logits of a few tokens at a time (evaluate.cpp).
 constexpr uint64_t kMostHeadBytes = 64'000'000;
+// Inputs of blocks that wait for the way back of gradients; more is hardly faster.
+constexpr uint64_t kMostCheckpoints = 512'000'000;
 // A sample of the compressed model's text needs the whole model in memory, as f32.
 constexpr uint64_t kMostForSample = 2'000'000'000;
 // Copies of a [in, in] matrix alive while it is factored: the Hessian, the damped one, its factor, the inverse factor.
@@ -44,13 +46,37 @@ uint64_t whole_bytes(const ModelFiles& files) {
   std::string why = "one block " + format_bytes(memory.block_bytes) + ", curvature " +
                     format_bytes(memory.curvature_bytes) + ", the rest: process, one batch";
   std::string out = "fewer --samples do not help here, activations are on disk already";
-  if (memory.evaluation_bytes >= memory.peak_bytes) {
+  if (memory.gradient_bytes >= memory.peak_bytes) {
+    why = "the gradients' pass";
+    out = "--no-guided does without it";
+  } else if (memory.evaluation_bytes >= memory.peak_bytes) {
     why = "the evaluation's hidden states";
     out = "fewer --eval-tokens help";
   }
   throw ResourceError("memory: this run needs about " + format_bytes(memory.peak_bytes) + " (" + why + "), " +
                       (given ? "--memory allows " : "this machine has ") + format_bytes(memory.limit_bytes) +
                       ". Use --memory " + std::to_string(memory.peak_bytes / 1'000'000 + 1) + "MB or more; " + out);
+}
+
+// The pass of curvature/output_fisher.h: a block, its inputs that wait, and on each thread what autograd keeps of one
+// window.
+void plan_gradients(Plan& plan, const ModelFiles& files, const Recipe& recipe, const PlanOptions& options,
+                    uint64_t largest_block) {
+  MemoryPlan& memory = plan.memory;
+  const DecoderConfig config = DecoderConfig::from_hf(files.config());
+  const int64_t length = recipe.calibration.length;
+  const auto f32 = [](int64_t count) { return static_cast<uint64_t>(count) * sizeof(float); };
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  const auto threads = static_cast<uint64_t>(options.threads > 0 ? options.threads : static_cast<int>(cores));
+  const uint64_t recorded =
+      f32(length * (12 * config.hidden + 6 * config.heads * config.head_dim + 8 * config.intermediate)) +
+      f32(5 * config.heads * length * length);
+  const auto windows = static_cast<uint64_t>(plan.calibration_tokens / length);
+  const uint64_t fixed = kProcessBytes + largest_block + std::min(threads, windows) * recorded;
+  const uint64_t window = f32(config.layers * length * config.hidden);
+  const uint64_t room = memory.limit_bytes > fixed ? memory.limit_bytes - fixed : 0;
+  memory.checkpoint_bytes = std::max(window, std::min({room, kMostCheckpoints, windows * window}));
+  memory.gradient_bytes = fixed + memory.checkpoint_bytes;
 }
 
 }  // namespace
@@ -116,6 +142,10 @@ void plan_memory(Plan& plan, const ModelFiles& files, const Recipe& recipe, cons
   }
   memory.peak_bytes =
       std::max(fixed + (memory.spill_activations ? 0 : memory.activations_bytes), memory.evaluation_bytes);
+  if (recipe.is_guided() && plan.calibration_tokens > 0) {
+    plan_gradients(plan, files, recipe, options, largest_block);
+    memory.peak_bytes = std::max(memory.peak_bytes, memory.gradient_bytes);
+  }
   const int64_t texts = own_texts(recipe.calibration.length, plan.calibration_tokens, plan.held_out_tokens);
   if (texts > 0 && recipe.calibration.files.empty()) {
     // generate.cpp: the whole model, keys and values of the texts that are written together

@@ -99,6 +99,7 @@ std::string Plan::text() const {
           ", curvature " + format_bytes(memory.curvature_bytes) + ", activations " +
           format_bytes(memory.activations_bytes) + (memory.spill_activations ? " kept on disk" : "") + ", evaluation " +
           format_bytes(memory.evaluation_bytes) +
+          (memory.gradient_bytes > 0 ? ", gradients " + format_bytes(memory.gradient_bytes) : "") +
           (memory.own_text_bytes > 0 ? ", writing its own text " + format_bytes(memory.own_text_bytes) : "") + ")");
   text += "  disk           " + format_bytes(disk_bytes) + " while it runs\n";
   text +=
@@ -128,6 +129,7 @@ nlohmann::json Plan::to_json() const {
                         {"files", nlohmann::json::array()},
                         {"bits_per_weight", bits_per_weight},
                         {"peak_bytes", memory.peak_bytes},
+                        {"gradient_bytes", memory.gradient_bytes},
                         {"own_text_bytes", memory.own_text_bytes},
                         {"spill_activations", memory.spill_activations},
                         {"disk_bytes", disk_bytes},

@@ -234,6 +234,7 @@ void Run::measure_fisher() {
   Progress progress("gradients", 100);
   OutputFisherOptions options;
   options.seed = options_.recipe.seed;
+  options.checkpoint_bytes = plan_.memory.checkpoint_bytes;
   options.progress = [&](double done) { progress.update(static_cast<int64_t>(100 * done), ""); };
   fisher_ = output_fisher(*decoder_, tokens_.calibration, options);
   const double power = std::getenv("GP") ? std::atof(std::getenv("GP")) : 1.0;

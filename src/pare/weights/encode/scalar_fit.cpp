@@ -121,10 +121,11 @@ PARE_INLINE Lanes fit_symmetric(const ScalarType& type, const Part& part) {
     consider(unit * high);
     return best;
   }
-  // The largest near the lowest level, which there is one more of, and near the highest.
+  // The largest near the lowest level, which there is one more of, and near the highest; with few levels well past it.
   const float step = type.table != nullptr ? 1.0f : type.highest <= 1 ? 0.05f : 0.1f;
-  for (int i = -9; i <= 9; ++i) consider(unit * (low - step * static_cast<float>(i)));
-  for (int i = -4; i <= 4; ++i) consider(unit * (high + step * static_cast<float>(i)));
+  const int past = type.highest == 2 ? 14 : 4;
+  for (int i = -9; i <= std::max(9, past); ++i) consider(unit * (low - step * static_cast<float>(i)));
+  for (int i = -4; i <= past; ++i) consider(unit * (high + step * static_cast<float>(i)));
   for (int round = 0; round < 2; ++round) consider(inverse_of(best));
   return best;
 }

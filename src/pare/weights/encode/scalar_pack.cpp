@@ -154,6 +154,15 @@ void pack_iq4_xs(const BlockScales& s, const uint8_t* codes, uint8_t* dst) {
   }
 }
 
+void pack_q2_0(const BlockScales& s, const uint8_t* codes, uint8_t* dst) {
+  put_f16(dst, s.d);
+  for (int i = 0; i < 16; ++i) {
+    int byte = 0;
+    for (int k = 0; k < 4; ++k) byte |= (codes[4 * i + k] & 3) << (2 * k);
+    dst[2 + i] = low_byte(byte);
+  }
+}
+
 void pack_tq1_0(const BlockScales& s, const uint8_t* codes, uint8_t* dst) {
   pack_trits(codes, 32, 5, dst);
   pack_trits(codes + 160, 16, 5, dst + 32);

@@ -23,6 +23,7 @@ void pack_q4_k(const BlockScales& scales, const uint8_t* codes, uint8_t* dst);
 void pack_q5_k(const BlockScales& scales, const uint8_t* codes, uint8_t* dst);
 void pack_q6_k(const BlockScales& scales, const uint8_t* codes, uint8_t* dst);
 void pack_iq4_xs(const BlockScales& scales, const uint8_t* codes, uint8_t* dst);
+void pack_q2_0(const BlockScales& scales, const uint8_t* codes, uint8_t* dst);
 void pack_tq1_0(const BlockScales& scales, const uint8_t* codes, uint8_t* dst);
 void pack_tq2_0(const BlockScales& scales, const uint8_t* codes, uint8_t* dst);
 

@@ -28,6 +28,7 @@ constexpr ScalarType kTypes[] = {
     {23, 256, 32, -127, 113, gguf::kIq4Values, nullptr, Scales::symmetric, -32, 31, gguf::pack_iq4_xs},
     {34, 256, 256, -1, 1, nullptr, nullptr, Scales::single, 1, 1, gguf::pack_tq1_0},
     {35, 256, 256, -1, 1, nullptr, nullptr, Scales::single, 1, 1, gguf::pack_tq2_0},
+    {42, 64, 64, -1, 2, nullptr, nullptr, Scales::single, 1, 1, gguf::pack_q2_0},
     {39, 32, 32, -12, 12, kFp4Levels, kFp4Codes, Scales::power, 1, 1, gguf::pack_mxfp4},
 };
 

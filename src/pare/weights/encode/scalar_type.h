@@ -17,7 +17,7 @@ namespace pare {
 
 struct ScalarType {
   enum class Scales {
-    single,    // sc is 1 and there is no offset: Q4_0 Q5_0 Q8_0 IQ4_NL TQ1_0 TQ2_0
+    single,    // sc is 1 and there is no offset: Q2_0 Q4_0 Q5_0 Q8_0 IQ4_NL TQ1_0 TQ2_0
     minimum,   // so, and an offset m of any sign in f16: Q4_1 Q5_1
     power,     // d is a power of two: MXFP4
     affine,    // sc and mn from 0 to highest_sc: Q2_K Q4_K Q5_K
