@@ -38,7 +38,7 @@ target_compile_options(pare_flags INTERFACE -Wall -Wextra -Wconversion -Wno-sign
 # vectors (base/lanes.h) are passed between inlined functions only, so their calling convention does not matter
 target_compile_options(pare_flags INTERFACE -Wno-psabi)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(pare_flags INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)  # GCC PR 105651 and its like: false of std::string at -O2
+  target_compile_options(pare_flags INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds)  # GCC PR 105651 and its like: false of std::string at -O2
 endif()
 target_include_directories(pare_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 if(PARE_SANITIZE)

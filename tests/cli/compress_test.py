@@ -319,7 +319,7 @@ class BadInput(PareTest):
         plan = json.loads(run("compress", self.model, "--type", "Q4_K_M", "--dry-run", "--json").stdout)
         self.assertEqual(plan["format"], "gguf")
         self.assertIn("IQ4_NL instead", " ".join(plan["notes"]))
-        for options, words in ((["--type", "Q4_KM"], "did you mean Q4_K_M"), (["--type", "Q4_0", "--format", "gptq"], "needs --format gguf"),
+        for options, words in ((["--type", "Q4_KM"], "did you mean Q4_K"), (["--type", "Q4_0", "--format", "gptq"], "needs --format gguf"),
                                (["--type", "Q4_0", "--sparsity", "2:4", "--method", "gptq"], "no place for a mask"),
                                (["--type", "Q4_0", "--bits", 4], "excludes")):
             with self.subTest(options=options):

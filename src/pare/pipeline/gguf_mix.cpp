@@ -78,8 +78,8 @@ void require_mix(const std::string& name, const std::string& where) {
   for (const std::string& one : names) all += (all.empty() ? "" : ", ") + one;
   const std::string near = nearest_word(name, names);
   throw UsageError(where + ": " + (name.empty() ? std::string("an empty name") : name) +
-                   " is no type that Pare writes" + (near.empty() ? "" : "; did you mean " + near + "?") +
-                   ". Known: " + all);
+                   " is no type that Pare writes" +
+                   (near.empty() ? ". Known: " : "; did you mean " + near + "? Known: ") + all);
 }
 
 const GgmlType& type_in_mix(const std::string& name, const MixPlace& place) {
