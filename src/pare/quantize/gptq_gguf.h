@@ -7,6 +7,7 @@
 // the gptq-gguf-toolkit of IST-DASLab walks in natural order with scales fitted on the way.
 #pragma once
 
+#include "pare/curvature/inverse_factor.h"
 #include "pare/io/ggml_type.h"
 #include "pare/quantize/problem.h"
 
@@ -20,7 +21,9 @@ struct GgufGptqOptions {
   bool keep_better_rtn = true;
   int descent_sweeps = 2;
   bool refit_scales = true;
+  const InverseFactor* factor = nullptr;  // gptq_factor() of the same curvature, for solving it more than once
 };
+InverseFactor gptq_factor(const Problem& problem, const GgufGptqOptions& options);
 // Solution::rtn_loss is that of rtn_gguf with the same curvature: what an importance matrix alone gives.
 Solution gptq_gguf(const Problem& problem, const GgufGptqOptions& options);
 

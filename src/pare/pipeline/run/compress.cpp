@@ -17,7 +17,6 @@
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/base/version.h"
-#include "pare/curvature/output_fisher.h"
 #include "pare/nn/generate.h"
 #include "pare/nn/to_tensor.h"
 #include "pare/pipeline/journal.h"
@@ -28,6 +27,7 @@
 #include "pare/pipeline/run/block_solver.h"
 #include "pare/pipeline/run/calibration.h"
 #include "pare/pipeline/run/evaluate.h"
+#include "pare/pipeline/run/fisher_cache.h"
 #include "pare/pipeline/run/run_report.h"
 #include "pare/pipeline/run/table_solver.h"
 #include "pare/pipeline/run/type_choice.h"
@@ -85,6 +85,7 @@ class Run {
   void prepare();
   std::map<std::string, std::string> identity() const;
   void measure_fisher();
+  FisherJob fisher_job() const;
   void settle_types(const fs::path& folder);
   void solve_blocks(Journal& journal);
   void solve_tables(Journal& journal, const ActivationStore& states, Progress& progress);
@@ -215,8 +216,8 @@ void Run::settle_types(const fs::path& folder) {
   } else {
     measure_fisher();
     phases_.begin("choose types");
-    const TypeChoice choice =
-        choose_types({&files_, decoder_.get(), &recipe_, &plan_, plan_options_, &tokens_, &fisher_});
+    const TypeChoice choice = choose_types(
+        {&files_, decoder_.get(), &recipe_, &plan_, plan_options_, &tokens_, &fisher_, fisher_key(fisher_job())});
     recipe_ = with_types(recipe_, choice.types);
     write_file_atomically(kept, recipe_.to_yaml());
     char line[96];
@@ -228,22 +229,13 @@ void Run::settle_types(const fs::path& folder) {
 }
 
 void Run::measure_fisher() {
-  if (!fisher_.of_tokens.empty()) return;
-  if (!options_.recipe.is_guided() || tokens_.calibration.empty()) return;
+  if (!fisher_.of_tokens.empty() || !options_.recipe.is_guided() || tokens_.calibration.empty()) return;
   phases_.begin("gradients");
-  Progress progress("gradients", 100);
-  OutputFisherOptions options;
-  options.seed = options_.recipe.seed;
-  options.checkpoint_bytes = plan_.memory.checkpoint_bytes;
-  options.progress = [&](double done) { progress.update(static_cast<int64_t>(100 * done), ""); };
-  fisher_ = output_fisher(*decoder_, tokens_.calibration, options);
-  const double power = std::getenv("GP") ? std::atof(std::getenv("GP")) : 1.0;
-  for (auto& stages : fisher_.of_tokens) {
-    for (at::Tensor& weights : stages) {
-      weights = weights.pow(power);
-      weights.div_(weights.mean());
-    }
-  }
+  fisher_ = cached_fisher(fisher_job());
+}
+
+FisherJob Run::fisher_job() const {
+  return {&files_, decoder_.get(), &tokens_, options_.recipe.seed, plan_.memory.checkpoint_bytes};
 }
 
 void Run::solve_blocks(Journal& journal) {

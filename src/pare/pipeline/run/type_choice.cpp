@@ -1,15 +1,20 @@
 #include "pare/pipeline/run/type_choice.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "pare/base/error.h"
+#include "pare/base/fingerprint.h"
 #include "pare/base/interrupt.h"
+#include "pare/base/json.h"
 #include "pare/base/log.h"
+#include "pare/base/paths.h"
 #include "pare/base/random.h"
 #include "pare/base/units.h"
 #include "pare/budget/choose_options.h"
-#include "pare/curvature/inverse_factor.h"
+#include "pare/io/output_folder.h"
 #include "pare/pipeline/progress.h"
 #include "pare/pipeline/run/table_solver.h"
 #include "pare/pipeline/tensor_types.h"
@@ -18,6 +23,8 @@
 
 namespace pare {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr int64_t kRows = 96;        // of a linear that are solved
 constexpr int64_t kTableRows = 512;  // tokens whose rows of embedding and head are
@@ -42,6 +49,9 @@ class Measuring {
     const auto found = open_.find(layer);
     return found == open_.end() ? nullptr : &found->second;
   }
+  std::filesystem::path cache_path() const;
+  bool read_cached();
+  void write_cached() const;
   void measure(const std::string& layer, const Sample& sample, const LayerHessian& curvature);
   void measure_block(DecoderBlock& block, const at::Tensor& x);
   void measure_tables(const at::Tensor& x);
@@ -80,13 +90,16 @@ Measuring::Sample Measuring::rows_of(const std::string& layer, const at::Tensor&
 
 void Measuring::measure(const std::string& layer, const Sample& sample, const LayerHessian& curvature) {
   std::vector<double>& losses = losses_[layer];
+  const bool looked_up = !curvature.h.defined();
+  InverseFactor factor;
   for (const GgmlType* type : types_for_rows(sample.rows.size(1))) {
     stop_if_interrupted();
     const Problem problem{layer, sample.rows, curvature};
     GgufGptqOptions options;
     options.type = type;
     options.damp = damp_of(layer);
-    const bool looked_up = !curvature.h.defined();
+    if (!looked_up && losses.empty()) factor = gptq_factor(problem, options);
+    options.factor = &factor;
     const Solution solution = looked_up ? rtn_gguf(problem, *type) : gptq_gguf(problem, options);
     const at::Tensor difference = sample.rows - solution.dequantized;
     const at::Tensor rows = looked_up ? (difference.square() * curvature.sum_sq.to(at::kFloat)).sum(1).to(at::kDouble)
@@ -137,7 +150,49 @@ void Measuring::measure_tables(const at::Tensor& x) {
   }
 }
 
+fs::path Measuring::cache_path() const {
+  Fingerprint key;
+  key.add(job_.key).add("type losses 1 " + std::to_string(kRows) + " " + std::to_string(kTokens));
+  for (const auto& [layer, tensor] : open_) key.add(layer + " " + std::to_string(damp_of(layer)));
+  return cache_folder() / ("type-losses-" + key.hex() + ".json");
+}
+
+// Another size of the same model asks for the same figures.
+bool Measuring::read_cached() {
+  try {
+    const nlohmann::json kept = read_json_file(cache_path());
+    for (const auto& [layer, tensor] : open_) {
+      std::vector<double> losses;
+      for (const GgmlType* type : types_for_rows(tensor.shape[1])) {
+        losses.push_back(kept.at(layer).at(std::string(type->name)).get<double>());
+        if (!(losses.back() >= 0)) return false;
+      }
+      losses_[layer] = losses;
+    }
+    return true;
+  } catch (const std::exception&) {
+    losses_.clear();
+    return false;  // not there, or not ours: measured anew
+  }
+}
+
+void Measuring::write_cached() const {
+  nlohmann::json kept;
+  for (const auto& [layer, tensor] : open_) {
+    const auto types = types_for_rows(tensor.shape[1]);
+    for (size_t i = 0; i < types.size(); ++i) kept[layer][std::string(types[i]->name)] = losses_.at(layer)[i];
+  }
+  try {
+    std::error_code error;
+    fs::create_directories(cache_folder(), error);
+    write_file_atomically(cache_path(), dump_json(kept, 1) + "\n");
+  } catch (const std::exception& reason) {
+    log_line(Level::warning, std::string("what the types cost is not cached: ") + reason.what());
+  }
+}
+
 void Measuring::walk() {
+  if (read_cached()) return;
   const int64_t layers = job_.decoder->config().layers;
   Progress progress("types measured", layers + 1);
   at::Tensor x = job_.decoder->embed(first_tokens(job_.tokens->calibration, tokens_));
@@ -147,8 +202,10 @@ void Measuring::walk() {
     measure_block(block, x);
     block.forward_(x);
     progress.update(i + 1, "");
+    progress.log("types measured in block " + std::to_string(i));
   }
   measure_tables(x);
+  write_cached();
 }
 
 TypeChoice Measuring::choose() const {

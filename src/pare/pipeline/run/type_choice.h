@@ -30,6 +30,7 @@ struct TypeChoiceJob {
   PlanOptions plan_options;
   const CalibrationTokens* tokens;
   const OutputFisher* fisher;  // tokens' weights normalised to a mean of 1; empty: all tokens and outputs alike
+  std::string key;             // of what was measured before, under the cache folder
 };
 
 struct TypeChoice {
