@@ -297,5 +297,21 @@ def hub_listing_seeds():
     write("hub_listing", "link", b"l<https://hub/api?cursor=a>; rel=\"next\", <https://hub/api>; rel=\"last\"")
 
 
-for make in (hub_listing_seeds, chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds, schema_seeds):
+# --- importance matrices
+
+def importance_matrix_seeds():
+    def entry(name, calls, values):
+        return struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", calls, len(values)) + struct.pack(f"<{len(values)}f", *values)
+    entries = struct.pack("<i", 2) + entry("blk.0.attn_q.weight", 2, [0.5, 1, 2]) + entry("blk.0.ffn_up.weight", 0, [3.0])
+    write("importance_matrix", "old_bare", entries)
+    write("importance_matrix", "old", entries + struct.pack("<ii", 2, 8) + b"wiki.txt")
+    about = {"general.type": ("text", "imatrix"), "imatrix.datasets": ("text", ["wiki.txt"]), "imatrix.chunk_count": ("u32", 2),
+             "imatrix.chunk_size": ("u32", 512)}
+    write("importance_matrix", "gguf", gguf(about, [
+        ("blk.0.attn_q.weight.in_sum2", "F32", [4]), ("blk.0.attn_q.weight.counts", "F32", [1]),
+        ("blk.0.ffn_up_exps.weight.in_sum2", "F32", [3, 2]), ("blk.0.ffn_up_exps.weight.counts", "F32", [3, 1])]))
+    write("importance_matrix", "gguf_sums_alone", gguf(about, [("output.weight.in_sum2", "F32", [4])]))
+
+
+for make in (importance_matrix_seeds, hub_listing_seeds, chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds, schema_seeds):
     make()

@@ -21,6 +21,7 @@ CLI::App* add_command(CLI::App& parent, const std::string& name, const std::stri
 
 // Each registers its subcommand; its callback runs the command and sets console.exit_code or throws pare::Error.
 void add_inspect(CLI::App& app, Console& console);
+void add_calibrate(CLI::App& app, Console& console);
 void add_compress(CLI::App& app, Console& console);
 void add_eval(CLI::App& app, Console& console);
 void add_convert(CLI::App& app, Console& console);

@@ -23,7 +23,7 @@ namespace {
 // The flags as they are typed; empty means that the flag was not given, so that the recipe file's word stands.
 struct Flags {
   CompressArgs args;
-  std::string recipe_file, method, bits, type, size, group, sparsity, format, memory;
+  std::string recipe_file, imatrix, method, bits, type, size, group, sparsity, format, memory;
   std::vector<std::filesystem::path> calibration;
   std::vector<std::string> tensor_types;  // RE=TYPE
   int64_t samples = 0, length = 0;
@@ -82,6 +82,7 @@ Recipe build_recipe(const Flags& flags) {
   if (flags.symmetric) wish.symmetric = true;
   if (flags.damp >= 0) wish.damp = flags.damp;
   if (!flags.format.empty()) recipe.format = flags.format;
+  if (!flags.imatrix.empty()) recipe.imatrix = flags.imatrix;
   if (!flags.calibration.empty()) recipe.calibration.files = flags.calibration;
   if (flags.samples > 0) recipe.calibration.samples = flags.samples;
   if (flags.length > 0) recipe.calibration.length = flags.length;
@@ -177,6 +178,9 @@ void add_compress(CLI::App& app, Console& console) {
                    "Text to calibrate on, as the model will see it; again for more files (default: the model writes "
                    "it, once for each model, seed and shape: kept under $PARE_CACHE or ~/.cache/pare)")
       ->allow_extra_args(false);
+  command->add_option(
+      "--imatrix", flags->imatrix,
+      "Importance matrix of pare calibrate or llama-imatrix (.gguf, .dat), for --method rtn with --type");
   command->add_option("--samples", flags->samples, "Windows of calibration text (default: 128)")
       ->check(CLI::Range(int64_t{1}, CalibrationWish::kMostSamples));
   command->add_option("--length", flags->length, "Tokens a window (default: 512)")

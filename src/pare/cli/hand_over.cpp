@@ -39,6 +39,10 @@ void eval_work(const EvalArgs&, Console& console) {
   hand_over(torch_program(), console.argv, "eval");
 }
 
+void calibrate_work(const CalibrateArgs&, Console& console) {
+  hand_over(torch_program(), console.argv, "calibrate");
+}
+
 void compress_work(const CompressArgs&, Console& console) {
   hand_over(torch_program(), console.argv, "compress");
 }

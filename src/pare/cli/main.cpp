@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   Console console;
   console.argv = argv;
   add_inspect(app, console);
+  add_calibrate(app, console);
   add_compress(app, console);
   add_eval(app, console);
   add_convert(app, console);

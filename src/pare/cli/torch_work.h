@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "pare/cli/commands.h"
+#include "pare/pipeline/recipe.h"
 
 namespace pare {
 
@@ -25,6 +26,14 @@ struct EvalArgs {
   int threads = 0;                          // 0: as many as cores
 };
 void eval_work(const EvalArgs& args, Console& console);
+
+struct CalibrateArgs {
+  std::filesystem::path model, out;
+  CalibrationWish calibration;
+  uint64_t seed = 0, memory_bytes = 0;
+  int threads = 0;  // 0: as many as cores
+};
+void calibrate_work(const CalibrateArgs& args, Console& console);
 
 struct CompressArgs;  // compress_args.h
 void compress_work(const CompressArgs& args, Console& console);

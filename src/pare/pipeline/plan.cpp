@@ -11,6 +11,7 @@
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/pipeline/gguf_mix.h"
+#include "pare/pipeline/importance.h"
 #include "pare/pipeline/methods.h"
 #include "pare/pipeline/plan_cost.h"
 #include "pare/pipeline/tensor_types.h"
@@ -268,6 +269,12 @@ const LayerWish& Plan::main_wish() const {
 }
 
 Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions& options) {
+  if (recipe.size > 0 && !recipe.imatrix.empty()) {
+    throw UsageError(
+        "--imatrix is not for --size: what each type costs is measured with whole Hessians, on text. Use --type, or "
+        "leave "
+        "--imatrix out");
+  }
   if (recipe.size > 0 && !open_tensors(files, recipe).empty()) {
     Plan plan = make_plan(files, with_types(recipe, uniform_types(files, recipe, options)), options);
     plan.notes.insert(plan.notes.begin(),
@@ -343,6 +350,10 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
                      (near.empty() ? "" : "; the nearest name is " + near) + ". `pare inspect --tensors` lists them");
   }
   if (plan.layers.empty()) throw UsageError("nothing to do: the recipe leaves every layer as it is");
+  if (!recipe.imatrix.empty()) {
+    const PlannedImportance importance(recipe.imatrix, files, plan.layers);
+    notes.insert(importance.notes().begin(), importance.notes().end());
+  }
   for (const LayerPlan& layer : plan.layers) {
     if (layer.form.masked && layer.form.kind == WeightForm::Kind::dense &&
         plan.format != OutputFormat::compressed_tensors) {

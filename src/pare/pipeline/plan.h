@@ -92,7 +92,8 @@ struct PlanOptions {
 };
 
 // UsageError: a group that does not divide, a form that the output format lacks, an override that matches nothing, a
-// model with nothing to compress. ResourceError: the memory limit is too small, with the least that would do.
+// model with nothing to compress. InputError: an importance matrix of another model, or a damaged one. ResourceError:
+// the memory limit is too small, with the least that would do.
 Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions& options);
 
 }  // namespace pare

@@ -7,13 +7,15 @@
 //   group: 64                    # inputs that share a scale; -1: the whole row; auto: 128 where it divides
 //   sparsity: "2:4"              # or 0.5
 //   format: hf
+//   imatrix: imatrix.gguf        # llama.cpp's importance matrix, for rtn with type: no calibration
 //   calibration: {files: [text.txt], samples: 128, length: 512, seed: 0}
 //   layers:                      # later ones win
 //     - match: "*.down_proj"     # exact name, glob with *, or re:REGEX (Perl's, from the start of the name)
 //       bits: 3
 //
 // Per layer or for all: method bits type group symmetric scale_dtype search sparsity damp act_order static_groups
-// descent_sweeps refit_scales shift block refine. For all: size format calibration true_sequential guided seed layers.
+// descent_sweeps refit_scales shift block refine. For all: size format imatrix calibration true_sequential guided seed
+// layers.
 // `bits: none` and `sparsity: none` take back what was said before. Files are relative to where `pare` runs.
 // Unknown keys, wrong types, values out of range and keys given twice are UsageErrors with file, line and the nearest
 // known key. The common subset of llm-compressor's recipes is read too, and what of it cannot be kept is refused by
@@ -102,6 +104,7 @@ struct Recipe {
   std::vector<LayerOverride> layers;
   std::optional<std::string> format;  // hf | gptq | compressed-tensors | gguf
   uint64_t size = 0;                  // of the GGUF file in bytes at most; 0: as the types give it
+  std::filesystem::path imatrix;      // an importance matrix (pipeline/importance.h); empty: none
   CalibrationWish calibration;
   // Each set of linears of a block sees the inputs that the sets before it, compressed, give.
   bool true_sequential = true;

@@ -46,6 +46,7 @@ shift: 0.25
 block: 64
 refine: 5
 format: compressed-tensors
+imatrix: "of: this.gguf"
 true_sequential: false
 seed: 18446744073709551615
 calibration: {files: [a.txt, "with \"quotes\" and \\ and \t.txt"], samples: 16, length: 256}
@@ -98,6 +99,7 @@ TEST(Recipe, ReadsEveryKey) {
   EXPECT_EQ(r.wish.block, 64);
   EXPECT_EQ(r.wish.refine, 5);
   EXPECT_EQ(r.format, "compressed-tensors");
+  EXPECT_EQ(r.imatrix, "of: this.gguf");
   EXPECT_FALSE(r.true_sequential);
   EXPECT_EQ(r.seed, 18446744073709551615u);
   EXPECT_THAT(r.calibration.files, ElementsAre("a.txt", "with \"quotes\" and \\ and \t.txt"));
@@ -207,6 +209,7 @@ TEST(Recipe, RefusesWrongTypesAndRangesQuotingThem) {
            {"refine: -1", "\"-1\""},
            {"descent_sweeps: 1e9", "\"1e9\""},
            {"format: pickle", "\"pickle\""},
+           {"imatrix: [a.gguf]", "a word"},
            {"seed: -1", "\"-1\""},
            {"true_sequential: maybe", "\"maybe\""},
            {"calibration: text.txt", "\"text.txt\""},

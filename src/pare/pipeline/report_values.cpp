@@ -10,9 +10,9 @@
 namespace pare {
 namespace {
 
-constexpr std::array kRecipeOrder = {"method", "bits",        "group", "symmetric", "sparsity", "scale_dtype",
-                                     "format", "calibration", "files", "samples",   "length",   "seed",
-                                     "match",  "act_order",   "damp",  "block"};
+constexpr std::array kRecipeOrder = {"method", "bits",    "group",       "symmetric", "sparsity", "scale_dtype",
+                                     "format", "imatrix", "calibration", "files",     "samples",  "length",
+                                     "seed",   "match",   "act_order",   "damp",      "block"};
 
 size_t recipe_rank(const std::string& key) {
   return static_cast<size_t>(std::find(kRecipeOrder.begin(), kRecipeOrder.end(), key) - kRecipeOrder.begin());

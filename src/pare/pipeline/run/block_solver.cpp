@@ -89,6 +89,7 @@ at::Tensor token_weights_of(const BlockJob& job, size_t stage) {
 void solve_stage(const BlockJob& job, const StageLayers& layers, LayerHessian curvature) {
   for (const LayerPlan* layer : layers) {
     stop_if_interrupted();
+    if (job.known_curvature) curvature = job.known_curvature(*layer);
     const auto started = Clock::now();
     Linear& linear = job.block->linear(layer->name);
     SolvedLayer solved{layer, {}, 0};

@@ -32,6 +32,8 @@ struct BlockJob {
   int scale_bits = 0;
   // By stage: how much each token counts in the curvature, [tokens], 1 on average. Empty: all alike.
   std::vector<at::Tensor> token_weights = {};
+  // Without states: what is known of a layer's inputs from elsewhere (an importance matrix). Empty: nothing.
+  std::function<LayerHessian(const LayerPlan&)> known_curvature = {};
   std::function<void(const SolvedLayer&)> on_solved;
 };
 

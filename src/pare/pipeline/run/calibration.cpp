@@ -173,4 +173,16 @@ CalibrationTokens calibration_tokens(const Recipe& recipe, const Plan& plan, int
   return result;
 }
 
+void embed_windows(const Decoder& decoder, const Windows& windows, const MemoryPlan& memory, ActivationStore& states) {
+  const auto length = static_cast<int64_t>(windows.front().size());
+  const auto per_batch = static_cast<size_t>(std::max<int64_t>(1, memory.batch_tokens / length));
+  for (size_t first = 0; first < windows.size(); first += per_batch) {
+    const size_t count = std::min(per_batch, windows.size() - first);
+    at::Tensor ids = at::empty({static_cast<int64_t>(count), length}, at::kLong);
+    int64_t* id = ids.mutable_data_ptr<int64_t>();
+    for (size_t i = first; i < first + count; ++i) id = std::copy(windows[i].begin(), windows[i].end(), id);
+    states.push_back(decoder.embed(ids));
+  }
+}
+
 }  // namespace pare

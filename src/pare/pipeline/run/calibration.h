@@ -8,6 +8,7 @@
 #include "pare/nn/decoder.h"
 #include "pare/pipeline/plan.h"
 #include "pare/pipeline/recipe.h"
+#include "pare/pipeline/run/activation_store.h"
 #include "pare/text/tokenizer.h"
 
 namespace pare {
@@ -28,5 +29,9 @@ struct CalibrationTokens {
 // writing takes more memory than the plan allows; it says to use --calib.
 CalibrationTokens calibration_tokens(const Recipe& recipe, const Plan& plan, int64_t evaluation_length,
                                      const ModelFiles& files, const Decoder& decoder, const Tokenizer& tokenizer);
+
+// Their embeddings, in batches of the plan's size.
+void embed_windows(const Decoder& decoder, const std::vector<std::vector<int32_t>>& windows, const MemoryPlan& memory,
+                   ActivationStore& states);
 
 }  // namespace pare

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "pare/base/error.h"
 #include "pare/base/fingerprint.h"
@@ -19,6 +20,7 @@
 #include "pare/base/version.h"
 #include "pare/nn/generate.h"
 #include "pare/nn/to_tensor.h"
+#include "pare/pipeline/importance.h"
 #include "pare/pipeline/journal.h"
 #include "pare/pipeline/methods.h"
 #include "pare/pipeline/plan.h"
@@ -77,6 +79,7 @@ class Run {
         files_(ModelFiles::open(options_.model)),
         plan_(make_plan(files_, recipe_, plan_options_)) {
     options_.out = without_trailing_slash(options_.out);
+    if (!options.recipe.imatrix.empty()) importance_.emplace(options.recipe.imatrix, files_, plan_.layers);
   }
 
   Exit run();
@@ -92,6 +95,7 @@ class Run {
   void solve_one(Journal& journal, DecoderBlock& block, ActivationStore& states, ActivationStore* originals,
                  Progress& progress);
   void load_states(ActivationStore& states) const;
+  LayerHessian known_curvature(const LayerPlan& layer) const;
   ExportJob export_job(const Journal& journal) const;
   void write(const ExportJob& job, OutputFolder& output);
   void check_written(const ExportJob& job, const fs::path& folder);
@@ -107,6 +111,7 @@ class Run {
   PlanOptions plan_options_;
   ModelFiles files_;
   Plan plan_;
+  std::optional<PlannedImportance> importance_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Decoder> decoder_;
   CalibrationTokens tokens_;
@@ -137,21 +142,23 @@ std::map<std::string, std::string> Run::identity() const {
   return {{"model", files_.fingerprint()},
           {"recipe", Fingerprint().add(options_.recipe.to_yaml()).add(name_of(plan_.format)).hex()},
           {"calibration text", tokens_.fingerprint},
+          {"importance matrix", importance_ ? importance_->fingerprint() : ""},
           {"version of Pare", version() + " " + git_commit()}};
 }
 
 void Run::load_states(ActivationStore& states) const {
-  if (plan_.calibration_tokens == 0) return;
-  const auto& windows = tokens_.calibration;
-  const int64_t length = static_cast<int64_t>(windows.front().size());
-  const auto per_batch = static_cast<size_t>(std::max<int64_t>(1, plan_.memory.batch_tokens / length));
-  for (size_t first = 0; first < windows.size(); first += per_batch) {
-    const size_t count = std::min(per_batch, windows.size() - first);
-    at::Tensor ids = at::empty({static_cast<int64_t>(count), length}, at::kLong);
-    int64_t* id = ids.mutable_data_ptr<int64_t>();
-    for (size_t i = first; i < first + count; ++i) id = std::copy(windows[i].begin(), windows[i].end(), id);
-    states.push_back(decoder_->embed(ids));
-  }
+  if (plan_.calibration_tokens > 0) embed_windows(*decoder_, tokens_.calibration, plan_.memory, states);
+}
+
+// Of the importance matrix, where there is one that has the layer.
+LayerHessian Run::known_curvature(const LayerPlan& layer) const {
+  LayerHessian curvature;
+  const ImportanceMatrix::Entry* entry = importance_ ? importance_->find(layer.name + ".weight") : nullptr;
+  if (entry == nullptr) return curvature;
+  curvature.sum_sq = at::empty({entry->inputs()}, at::kDouble);
+  std::copy(entry->sums.begin(), entry->sums.end(), curvature.sum_sq.data_ptr<double>());
+  curvature.tokens = std::max<int64_t>(1, std::llround(entry->counts[0]));
+  return curvature;
 }
 
 json record_of(const SolvedLayer& solved) {
@@ -195,6 +202,7 @@ void Run::solve_one(Journal& journal, DecoderBlock& block, ActivationStore& stat
   job.keep_bytes = plan_.memory.kept_bytes;
   job.scale_bits = scale_bits_for(plan_.format);
   if (!fisher_.of_tokens.empty()) job.token_weights = fisher_.of_tokens[static_cast<size_t>(block.index())];
+  if (importance_) job.known_curvature = [this](const LayerPlan& layer) { return known_curvature(layer); };
   std::map<std::string, Weight> weights;
   json records = json::array();
   job.on_solved = [&](const SolvedLayer& solved) {
@@ -283,7 +291,7 @@ void Run::solve_tables(Journal& journal, const ActivationStore& states, Progress
     if (!layer.is_table()) continue;
     const auto started = Clock::now();
     const bool looked_up = layer.kind == "embed" && !decoder_->config().tied_embeddings;
-    const Table table{&files_, decoder_.get(), layer.name, looked_up, fisher_.of_embedding};
+    const Table table{&files_, decoder_.get(), layer.name, looked_up, fisher_.of_embedding, known_curvature(layer)};
     SolvedLayer solved{&layer, solve_table(table, layer, states), 0};
     solved.seconds = std::chrono::duration<double>(Clock::now() - started).count();
     weights.emplace(layer.name, solved.solution.weight);

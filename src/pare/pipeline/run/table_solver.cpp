@@ -20,7 +20,12 @@ at::Tensor embedding_importance(const Table& table) {
 // `batches` of states, read by `get`.
 template <class Get>
 LayerHessian curvature_from(const Table& table, size_t batches, const Get& get) {
-  LayerHessian curvature;
+  const bool both = table.decoder->config().tied_embeddings && !table.looked_up;
+  LayerHessian curvature = table.known;
+  if (curvature.sum_sq.defined()) {
+    if (both) curvature.sum_sq = curvature.sum_sq + curvature.sum_sq.mean();
+    return curvature;
+  }
   const at::Tensor importance = embedding_importance(table);
   if (table.looked_up) {
     curvature.sum_sq = importance.defined() ? 2 * importance : at::ones({table.decoder->config().hidden}, at::kDouble);
@@ -33,7 +38,7 @@ LayerHessian curvature_from(const Table& table, size_t batches, const Get& get) 
     accumulator.add(table.decoder->final_norm(get(batch)), table.name);
   }
   curvature = accumulator.finish();
-  if (!table.decoder->config().tied_embeddings) return curvature;
+  if (!both) return curvature;
   const at::Tensor diagonal = curvature.h.diagonal();
   if (importance.defined()) {
     diagonal.add_(2 * importance.to(at::kFloat));

@@ -22,6 +22,7 @@ struct Table {
   std::string name;         // without ".weight"
   bool looked_up;           // an embedding that is not the head, too
   at::Tensor of_embedding;  // [hidden] f64, or undefined
+  LayerHessian known = {};  // with sum_sq: instead of what the states would give
 };
 
 // states: after the last block, any number of batches; none are needed for what is looked up.
