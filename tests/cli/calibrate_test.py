@@ -121,6 +121,8 @@ class Calibrate(PareTest):
         self.assertIn("--method rtn", refused.stderr)
         refused = run("compress", self.model, "-o", self.fresh("x"), "--bits", 4, "--method", "rtn", "--imatrix", matrix, check=2)
         self.assertIn("without a type", refused.stderr)
+        refused = run("compress", self.model, "-o", self.fresh("x"), "--size", "1MB", "--method", "rtn", "--imatrix", matrix, check=2)
+        self.assertIn("--imatrix is not for --size", refused.stderr)
 
     def test_all_that_is_wrong_with_a_matrix_is_said_at_once(self):
         entries, _, _ = read_old_format(self.matrix("imatrix.dat"))
