@@ -4,7 +4,6 @@
 // [c * stride + r]). Forced inline into kernels made for each simd::Level.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 #include "pare/base/simd.h"
@@ -39,15 +38,16 @@ PARE_INLINE Lanes round_lanes(const Lanes& a) {
   return (a + kShift) - kShift;
 }
 
-// The nearest f16, as f32; beyond its range its largest.
+// The nearest f16, as f32 (a cast of vectors keeps their bits; std::bit_cast would want them aligned); beyond its range
+// its largest.
 PARE_INLINE Lanes round_to_f16(const Lanes& a) {
-  const LaneBits sign = std::bit_cast<LaneBits>(a) & static_cast<int32_t>(0x80000000u);
+  const LaneBits sign = reinterpret_cast<LaneBits>(a) & static_cast<int32_t>(0x80000000u);
   const Lanes size = lane_abs(a);
-  const LaneBits bits = std::bit_cast<LaneBits>(size);
-  const Lanes normal = std::bit_cast<Lanes>((bits + (0xfff + ((bits >> 13) & 1))) & ~0x1fff);
+  const LaneBits bits = reinterpret_cast<LaneBits>(size);
+  const Lanes normal = reinterpret_cast<Lanes>((bits + (0xfff + ((bits >> 13) & 1))) & ~0x1fff);
   const Lanes subnormal = (size + 0.5f) - 0.5f;  // multiples of 2^-24
   const Lanes rounded = lane_min(size < 0x1p-14f ? subnormal : normal, all_lanes(65504.0f));
-  return std::bit_cast<Lanes>(std::bit_cast<LaneBits>(rounded) | sign);
+  return reinterpret_cast<Lanes>(reinterpret_cast<LaneBits>(rounded) | sign);
 }
 
 }  // namespace pare

@@ -22,7 +22,10 @@ inline Level best_level() {
 #endif
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__clang__)  // it knows no preferred width as a target, and obeys the vectors' own
+#define PARE_TARGET_AVX512 __attribute__((target("avx512f,avx512dq,fma,avx2")))
+#define PARE_TARGET_AVX2 __attribute__((target("avx2,fma")))
+#elif defined(__x86_64__)
 #define PARE_TARGET_AVX512 __attribute__((target("avx512f,avx512dq,fma,avx2,prefer-vector-width=512")))
 #define PARE_TARGET_AVX2 __attribute__((target("avx2,fma")))
 #else

@@ -1,6 +1,5 @@
 #include "pare/weights/encode/scalar_fit.h"
 
-#include <bit>
 #include <cmath>
 
 namespace pare {
@@ -254,7 +253,7 @@ PARE_INLINE void fit_power(const Block& block, TileScales& s) {
   Lanes largest = {};
   for (int j = 0; j < part.n; ++j) largest = lane_max(largest, lane_abs(part.value(j)));
   // 2^floor(log2 largest), as the bits have it; levels are twice what E2M1 means, so 12 d is the largest value
-  const Lanes power = std::bit_cast<Lanes>(std::bit_cast<LaneBits>(largest) & 0x7f800000) * 0.125f;
+  const Lanes power = reinterpret_cast<Lanes>(reinterpret_cast<LaneBits>(largest) & 0x7f800000) * 0.125f;
   s.d = power;
   Lanes best = all_lanes(3e38f);
   for (const float factor : {0.5f, 1.0f, 2.0f}) {
