@@ -226,6 +226,20 @@ def layout_seeds():
     write("model_layouts", "bitmask_2_of_4", head(bitmask, 0, 0, 0) + view([2, 4], halves(8)) + view([2, 1], bytes([0x53, 0xAC])) +
           view([2, 1], struct.pack("<2q", 2, 8)))
 
+    awq, fp8, int8, nf4, aqlm = 4, 5, 6, 7, 8
+    write("model_layouts", "awq", head(awq, 0, 4, 4) + view([8, 2], made_up(64)) + view([2, 2], made_up(16)) + view([2, 16], halves(32)))
+    write("model_layouts", "fp8_rows", head(fp8, 0, 0, 0) + view([3, 8], made_up(24)) + view([3, 1], bfloats(3)))
+    write("model_layouts", "fp8_blocks", head(fp8, 0, 1, 4) + view([3, 8], made_up(24)) + view([2, 2], bfloats(4)))
+    write("model_layouts", "int8", head(int8, 0, 0, 0) + view([3, 8], made_up(24)) + view([3, 1], bfloats(3)))
+    write("model_layouts", "int8_groups", head(int8, 1, 0, 4) + view([3, 8], made_up(24)) + view([3, 2], bfloats(6)) + view([3, 2], made_up(6)))
+    state = b'{"quant_type":"nf4","blocksize":8,"shape":[3,8],"nested_blocksize":2,"nested_offset":0.25}'
+    numbers = lambda count: struct.pack(f"<{count}f", *[0.5 + i for i in range(count)])
+    write("model_layouts", "nf4", head(nf4, 0, 0, 0) + view([12, 1], made_up(12)) + view([3], numbers(3)) + view([16], numbers(16)) +
+          view([len(state)], state))
+    write("model_layouts", "nf4_nested", head(nf4, 1, 0, 0) + view([12, 1], made_up(12)) + view([3], made_up(3)) + view([16], numbers(16)) +
+          view([2], numbers(2)) + view([len(state)], state))
+    write("model_layouts", "aqlm", head(aqlm, 2, 3, 0) + view([2, 3, 2], made_up(12)) + view([2, 8, 1, 2], halves(32)) + view([2, 1, 1, 1], halves(2)))
+
     blocks = {"iq2_xxs": (16, 66), "iq2_xs": (17, 74), "iq3_xxs": (18, 98), "iq1_s": (19, 50), "iq3_s": (21, 110), "iq2_s": (22, 82), "iq1_m": (29, 56),
               "tq1_0": (34, 54), "mxfp4": (39, 17), "nvfp4": (40, 36), "q6_k": (14, 210)}
     for number, (name, (kind, size)) in enumerate(blocks.items()):

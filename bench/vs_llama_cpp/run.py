@@ -81,7 +81,7 @@ class Files:
             if model == "llama8b":
                 call(MAKE_MODEL, folder, "llama8b", "--layers", self.layers)
             else:
-                call(PARE, "convert", DEMO_MODEL, "-o", folder, "--format", "hf", "--dequantize", "--dtype", "f16")
+                call(PARE, "convert", DEMO_MODEL, "-o", folder, "--format", "hf", "--dequantize", "--dtype", "f16", "--lossy")
         return folder
 
     def gguf(self, model, kind):
@@ -89,7 +89,7 @@ class Files:
         if not whole.exists():
             out = self.work / f"{model}-gguf"
             shutil.rmtree(out, ignore_errors=True)
-            call(PARE, "convert", self.dense(model), "-o", out, "--format", "gguf", "--dtype", "f16")
+            call(PARE, "convert", self.dense(model), "-o", out, "--format", "gguf", "--dtype", "f16", "--lossy")
             next(out.glob("*.gguf")).rename(whole)
             shutil.rmtree(out)
         file = self.work / f"{model}.{kind}.gguf"

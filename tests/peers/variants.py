@@ -65,7 +65,7 @@ VARIANTS = [
     Variant("tiny", "gguf Q4_0", _gguf(4), "gguf"),
     Variant("tiny", "gguf Q4_1", _gguf(4, "--asym"), "gguf"),
     Variant("tiny", "gguf Q8_0", _gguf(8), "gguf"),
-    Variant("tiny", "gguf F16", ("--format", "gguf", "--dtype", "f16"), "gguf", convert=True),
+    Variant("tiny", "gguf F16", ("--format", "gguf", "--dtype", "f16", "--lossy"), "gguf", convert=True),
     Variant("tiny", "gguf BF16", ("--format", "gguf", "--dtype", "bf16"), "gguf", convert=True),
     Variant("tiny", "gguf F32", ("--format", "gguf", "--dtype", "f32"), "gguf", convert=True),
     Variant("real", "packed 4 g64", _packed(4, 64, *RTN), "transformers"),

@@ -1,6 +1,9 @@
 #include "pare/base/model_path.h"
 
 #include <algorithm>
+#include <vector>
+
+#include "pare/base/error.h"
 
 namespace pare {
 namespace {
@@ -33,6 +36,24 @@ std::string no_such_model(const std::filesystem::path& model) {
   }
   return text +
          ": no such file or folder. Give a Hugging Face folder (with config.json) or a .gguf file on this machine";
+}
+
+std::filesystem::path model_in(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error) || std::filesystem::exists(path / "config.json", error)) return path;
+  std::vector<std::filesystem::path> found;
+  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+    if (entry.path().extension() == ".gguf") found.push_back(entry.path());
+  }
+  if (found.empty()) return path;
+  if (found.size() == 1) return found.front();
+  std::sort(found.begin(), found.end());
+  constexpr size_t kShown = 8;
+  std::string names;
+  for (size_t i = 0; i < found.size() && i < kShown; ++i) names += (i > 0 ? ", " : "") + found[i].filename().string();
+  if (found.size() > kShown) names += ", ...";
+  throw InputError(path.string() + ": holds " + std::to_string(found.size()) + " GGUF files (" + names +
+                   ") and no config.json. Give one of them: " + found.front().string());
 }
 
 }  // namespace pare

@@ -1,6 +1,7 @@
-// pare convert MODEL -o OUT --format hf|gptq|compressed-tensors|gguf [--dequantize] [--dtype f16]
+// pare convert MODEL -o OUT --format hf|gptq|compressed-tensors|gguf [--type Q4_K_M] [--lossy] [--dequantize]
 //
-// The same weights in the format that another program wants; read back before the output appears.
+// The same weights in the format that another program wants; read back before the output appears. OUT is a folder, or
+// with a name that ends in .gguf that one file.
 
 #include "pare/pipeline/convert.h"
 
@@ -15,6 +16,7 @@
 #include "pare/base/units.h"
 #include "pare/cli/commands.h"
 #include "pare/io/output_folder.h"
+#include "pare/pipeline/gguf_mix.h"
 
 namespace pare {
 namespace {
@@ -22,28 +24,63 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ConvertArgs {
-  std::string model, out, format, dtype;
-  bool dequantize = false, dry_run = false;
+  std::string model, out, format, dtype, type;
+  int bits = 0, gptq_version = 0;
+  int64_t group = 0;
+  bool dequantize = false, lossy = false, dry_run = false;
 };
 
 Dtype parse_dtype(const std::string& text) {
   return text == "f16" ? Dtype::f16 : text == "bf16" ? Dtype::bf16 : Dtype::f32;
 }
 
-void run_convert(const ConvertArgs& args, const Console& console) {
+bool one_file(const ConvertArgs& args) {
+  return fs::path(args.out).extension() == ".gguf";
+}
+
+ConvertOptions options_of(const ConvertArgs& args) {
   ConvertOptions options;
-  options.format = parse_output_format(args.format);
-  options.dequantize = args.dequantize;
-  if (!args.dtype.empty()) options.dtype = parse_dtype(args.dtype);
-  if (fs::path(args.out).extension() == ".gguf") {
-    throw UsageError(args.out + ": OUT is a folder; the .gguf file in it is named after the model and its type");
+  if (args.format.empty() && args.type.empty() && !one_file(args)) {
+    throw UsageError("convert: into what? Give --format (hf, gptq, compressed-tensors or gguf)");
   }
+  options.format = args.format.empty() ? OutputFormat::gguf : parse_output_format(args.format);
+  const bool gguf = options.format == OutputFormat::gguf;
+  if (one_file(args) && !gguf) throw UsageError(args.out + ": a .gguf file cannot be of format " + args.format);
+  if (!args.type.empty()) {
+    require_mix(args.type, "--type");
+    if (!gguf) throw UsageError("--type " + args.type + ": a type of GGUF, which --format " + args.format + " is not");
+  }
+  if (args.bits > 0 && (gguf || options.format == OutputFormat::hf)) {
+    throw UsageError(std::string("--bits is for gptq and compressed-tensors") + (gguf ? "; GGUF has --type" : ""));
+  }
+  if (args.group != 0 && args.bits == 0) throw UsageError("--group goes with --bits");
+  if (args.group < -1) throw UsageError("--group " + std::to_string(args.group) + ": expected inputs, or -1 for a row");
+  if (args.gptq_version > 0 && options.format != OutputFormat::gptq) {
+    throw UsageError("--gptq-version goes with --format gptq");
+  }
+  if (args.dequantize && (!args.type.empty() || args.bits > 0)) {
+    throw UsageError(std::string("--dequantize writes weights dense, ") + (args.bits > 0 ? "--bits" : "--type") +
+                     " does not: leave one out");
+  }
+  options.dequantize = args.dequantize;
+  options.lossy = args.lossy;
+  options.type = args.type;
+  options.bits = args.bits;
+  options.group = args.group;
+  if (args.gptq_version > 0) options.gptq_version = args.gptq_version == 1 ? GptqVersion::v1 : GptqVersion::v2;
+  if (!args.dtype.empty()) options.dtype = parse_dtype(args.dtype);
+  return options;
+}
+
+void run_convert(const ConvertArgs& args, const Console& console) {
+  const ConvertOptions options = options_of(args);
   const fs::path inputs[] = {args.model};
   OutputFolder::check(args.out, inputs);
   const ModelFiles source = ModelFiles::open(args.model);
   const Conversion conversion = plan_conversion(source, options);
   const ExportSizes sizes = export_sizes(conversion.job);
-  const std::vector<std::string> notes = export_notes(conversion.job);
+  std::vector<std::string> notes = conversion.notes;
+  for (std::string& note : export_notes(conversion.job)) notes.push_back(std::move(note));
   for (const std::string& change : conversion.changes) log_line(Level::info, change);
   for (const std::string& note : notes) log_line(Level::warning, note);
   log_line(Level::info, format_bytes(source.bytes()) + " -> " + format_bytes(sizes.weight_bytes));
@@ -58,12 +95,17 @@ void run_convert(const ConvertArgs& args, const Console& console) {
     const fs::path written = options.format == OutputFormat::gguf ? output.path() / sizes.file_names[0] : output.path();
     check_export(conversion.job, ModelFiles::open(written));
     set_status_line("");
-    output.commit();
+    if (one_file(args)) {
+      output.commit_file(sizes.file_names[0]);
+    } else {
+      output.commit();
+    }
   }
   if (console.json) {
     nlohmann::json files = nlohmann::json::array();
     for (size_t i = 0; i < sizes.file_names.size(); ++i) {
-      files.push_back({{"name", sizes.file_names[i]}, {"bytes", sizes.file_bytes[i]}});
+      files.push_back({{"name", one_file(args) ? fs::path(args.out).filename().string() : sizes.file_names[i]},
+                       {"bytes", sizes.file_bytes[i]}});
     }
     const nlohmann::json result = {
         {"path", args.out},        {"format", name_of(options.format)}, {"bytes", sizes.weight_bytes},
@@ -81,8 +123,23 @@ void add_convert(CLI::App& app, Console& console) {
   auto args = std::make_shared<ConvertArgs>();
   CLI::App* command = add_command(app, "convert", "The same weights in another format");
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
-  command->add_option("-o,--out", args->out, "folder to make")->required()->type_name("OUT");
-  command->add_option("--format", args->format, "hf, gptq, compressed-tensors or gguf")->required();
+  command->add_option("-o,--out", args->out, "folder to make, or X.gguf: that file")->required()->type_name("OUT");
+  command->add_option("--format", args->format,
+                      "hf, gptq, compressed-tensors or gguf (default with --type or -o X.gguf)");
+  command->add_option(
+      "--type", args->type,
+      "of a GGUF's matrices: a type (Q4_K, IQ4_NL ...) or mix (Q4_K_M, Q3_K_S ...); default: what holds "
+      "them exactly");
+  command->add_flag("--lossy", args->lossy, "let values change: each number is rounded by itself");
+  command
+      ->add_option("--bits", args->bits,
+                   "gptq, compressed-tensors: round the linears of blocks to grids of so many bits")
+      ->check(CLI::Range(2, 8));
+  command->add_option("--group", args->group, "of --bits: inputs that share a scale, -1: the whole row (default: 128)");
+  command
+      ->add_option("--gptq-version", args->gptq_version,
+                   "1 or 2, which differ in how zero points are stored (default: 2 when a layer is asymmetric, else 1)")
+      ->check(CLI::Range(1, 2));
   command->add_flag("--dequantize", args->dequantize, "write quantized weights dense");
   command->add_option("--dtype", args->dtype, "of dense values; default: as they are, f32 for dequantized ones (exact)")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}));
@@ -90,7 +147,8 @@ void add_convert(CLI::App& app, Console& console) {
   command->add_flag("--json", console.json, "one JSON object on stdout");
   command->footer(
       "Examples:\n"
-      "  pare convert model.Q4_K_M.gguf -o dense --format hf --dtype f16\n"
+      "  pare convert model.Q4_K_M.gguf -o dense --format hf\n"
+      "  pare convert Llama-3-8B-FP8 -o small.gguf --type Q4_K_M --lossy\n"
       "  pare convert gptq-folder -o packed --format compressed-tensors");
   command->callback([args, &console] { run_convert(*args, console); });
 }

@@ -124,6 +124,7 @@ json inspect(const InspectArgs& args) {
               {"bits_per_weight", bits_per_weight(files.bytes(), all.elements)},
               {"sparsity", all.sparsity()},
               {"unreadable", unreadable},
+              {"notes", files.notes()},
               {"forms", json::array()}};
   for (const auto& [name, form] : forms) {
     result["forms"].push_back({{"form", name},
@@ -186,6 +187,7 @@ void print_model(const json& model) {
                 form["form"].get<std::string>().c_str(), format_bytes(form["bytes"]).c_str(),
                 form["bits_per_weight"].get<double>(), removed_text(form["sparsity"]).c_str());
   }
+  for (const json& note : model["notes"]) std::printf("  %s\n", note.get<std::string>().c_str());
   if (model["unreadable"].get<long>() > 0)
     std::printf("  %ld tensors cannot be read; --tensors says which and why\n", model["unreadable"].get<long>());
 }

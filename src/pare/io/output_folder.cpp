@@ -133,6 +133,18 @@ void OutputFolder::commit() {
   sync_folder(parent_of(final_));
 }
 
+void OutputFolder::commit_file(const fs::path& name) {
+  std::error_code error;
+  fs::remove(final_, error);  // as above
+  const fs::path made = partial_ / name;
+  if (::rename(made.c_str(), final_.c_str()) != 0) {
+    throw ResourceError(final_.string() + ": cannot rename " + made.string() + " to it: " + std::strerror(errno));
+  }
+  committed_ = true;
+  fs::remove_all(partial_, error);
+  sync_folder(parent_of(final_));
+}
+
 void write_file_atomically(const fs::path& path, std::string_view text) {
   fs::path partial = path;
   partial += ".partial-" + std::to_string(::getpid());

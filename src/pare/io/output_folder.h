@@ -27,6 +27,8 @@ class OutputFolder {
   void write_file(const std::filesystem::path& name, std::string_view text);
   void copy_file(const std::filesystem::path& source, const std::filesystem::path& name);
   void commit();
+  // Instead: `name` alone becomes the path that was to be the folder, all else is dropped.
+  void commit_file(const std::filesystem::path& name);
 
  private:
   std::filesystem::path place_for(const std::filesystem::path& name) const;

@@ -26,6 +26,16 @@ TEST(OutputFolder, AppearsWholeOnCommit) {
   EXPECT_EQ(entries(folder.path()), 2u);  // out and source: nothing partial
 }
 
+TEST(OutputFolder, OneOfItsFilesCanBecomeThePathItself) {
+  const TemporaryFolder folder;
+  OutputFolder output(folder.path() / "out.gguf");
+  output.write_file("a.txt", "hello");
+  output.write_file("sub/b.txt", "left behind");
+  output.commit_file("a.txt");
+  EXPECT_EQ(read_whole(folder.path() / "out.gguf"), "hello");
+  EXPECT_EQ(entries(folder.path()), 1u);
+}
+
 TEST(OutputFolder, WithoutCommitNothingIsLeft) {
   const TemporaryFolder folder;
   {

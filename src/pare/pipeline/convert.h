@@ -1,14 +1,19 @@
-// The same weights in another format: nothing is fitted, and no value changes unless asked for.
+// The same weights in another format: nothing is fitted, and no value changes unless that is said to be well
+// (`lossy`).
 //
-//   from                        to hf        to gptq / compressed-tensors      to gguf
-//   dense                       as it is     as it is                          F32, F16, BF16 as it is
-//   bitmask (pruned)            dense        bitmask (compressed-tensors)      dense
-//   GPTQ, pack-quantized        F32          where the format has the grid     groups of 32: Q4_0, Q4_1, Q8_0
-//   GGUF Q4_0, Q8_0             F32          groups of 32                      as it is
-//   other GGUF blocks           F32          --                                as it is
+//   from                        to hf        to gptq / compressed-tensors       to gguf
+//   dense                       as it is     as it is                           F32, F16, BF16 as it is
+//   FP8, NF4, AQLM              F32          F32                                F32
+//   bitmask (pruned)            dense        bitmask (compressed-tensors)       dense
+//   GPTQ, AWQ, INT8, packed     F32          in at least as many bits           the smallest type that holds them, of
+//                                                                               Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 TQ2_0
+//   GGUF Q4_0 Q5_0 Q8_0 TQ      F32          the same grid                      as it is
+//   other GGUF blocks           F32          lossy                              as it is
 //
-// "--" and grids that the format lacks are refused by name, or written dense with `dequantize`: in F32, which holds
-// every such value exactly, unless `dtype` says otherwise.
+// Lossy, and refused with a list of what would change unless `lossy`: another type in GGUF (`type`), a grid where there
+// was none (`bits`), floats of fewer bits (`dtype`; but not where every value is held exactly), and grids that the
+// format lacks. `dequantize` writes all dense, in F32, which holds every such value. Whether integers fit is seen from
+// the data, so that the plan reads them once.
 #pragma once
 
 #include <optional>
@@ -23,19 +28,20 @@ struct ConvertOptions {
   OutputFormat format = OutputFormat::hf;
   bool dequantize = false;          // all quantized weights become dense
   std::optional<Dtype> dtype = {};  // of dense floats; nothing: as they are, F32 for dequantized ones
+  std::string type = {};            // gguf: a type or mix by name for linears, embedding and head
+  int bits = 0;       // gptq, compressed-tensors: linears of blocks rounded to grids of so many bits; 0: not again
+  int64_t group = 0;  // of such grids; 0: 128, or the largest of 64 and 32 that divides, else the whole row
+  bool lossy = false;
+  std::optional<GptqVersion> gptq_version = {};  // nothing: v2 if a layer is asymmetric, else v1
 };
 
-// The job, and what is done to how many parameters ("210 dequantized to F32"). UnsupportedError lists what does not
-// fit.
+// The job, and what is done to how many parameters ("210 x BF16 rounded to Q4_K"). UnsupportedError lists what would
+// change.
 struct Conversion {
   ExportJob job;
   std::vector<std::string> changes;
+  std::vector<std::string> notes;  // what the source holds that is left out, types that stand in for others
 };
 Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& options);
-
-// Q4_0 and Q8_0 are plain grids of 32 in other bytes.
-bool is_plain_grid(const WeightForm& form);
-WeightForm grid_form(const WeightForm& blocks);
-Weight grid_of(const Weight& blocks);
 
 }  // namespace pare

@@ -41,6 +41,7 @@ std::vector<StoredAs> stored_as(const ExportJob& job) {
       std::any_of(job.parameters.begin(), job.parameters.end(), [](const ExportParameter& parameter) {
         return parameter.form.kind == WeightForm::Kind::grouped_ints && !parameter.form.symmetric;
       });
+  const bool v2 = job.gptq_version ? *job.gptq_version == GptqVersion::v2 : any_zeros;
   std::vector<StoredAs> result;
   for (const ExportParameter& parameter : job.parameters) {
     const WeightForm& form = parameter.form;
@@ -48,7 +49,7 @@ std::vector<StoredAs> stored_as(const ExportJob& job) {
     if (!refusal.empty()) throw UnsupportedError(parameter.name + ": " + refusal);
     const bool ints = form.kind == WeightForm::Kind::grouped_ints;
     StoredAs as = StoredAs::dense;
-    if (job.format == OutputFormat::gptq && ints) as = any_zeros ? StoredAs::gptq_v2 : StoredAs::gptq;
+    if (job.format == OutputFormat::gptq && ints) as = v2 ? StoredAs::gptq_v2 : StoredAs::gptq;
     if (job.format == OutputFormat::compressed_tensors && ints) as = StoredAs::packed;
     if (job.format == OutputFormat::compressed_tensors && is_pruned_matrix(form)) {
       as = all_24 ? StoredAs::bitmask_24 : StoredAs::bitmask;

@@ -204,6 +204,12 @@ std::vector<std::string> export_notes(const ExportJob& job) {
       notes.push_back(
           "The layers differ in their grids, which GPTQModel.load takes and transformers' from_pretrained does not.");
     }
+    if (asymmetric && job.gptq_version == GptqVersion::v1) {
+      notes.push_back(
+          "Asymmetric layers in GPTQ v1, which stores zeros less one: GPTQModel refuses them, and a reader that does "
+          "not "
+          "wrap a zero of 0 gets it wrong. Without --gptq-version they are written as v2.");
+    }
     if (odd_bits || asymmetric) {
       notes.push_back("vLLM's current GPTQ loader takes symmetric 4 and 8 bits only; GPTQModel takes this one.");
     }

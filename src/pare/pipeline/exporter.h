@@ -11,11 +11,13 @@
 
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "pare/io/output_folder.h"
+#include "pare/weights/gptq_layout.h"
 #include "pare/weights/model_files.h"
 #include "pare/weights/weight_form.h"
 
@@ -44,6 +46,7 @@ struct ExportJob {
   bool static_groups = true;
   bool true_sequential = true;
   uint64_t shard_bytes = 5'000'000'000;
+  std::optional<GptqVersion> gptq_version = {};  // nothing: v2 when a layer is asymmetric, else v1
   std::string gguf_mix;  // what a GGUF file is called after; empty: after the type of most of its bytes
 };
 

@@ -478,24 +478,77 @@ TEST_F(ExporterTest, ConvertsBothWaysWhereItIsExact) {
   EXPECT_EQ(fs::file_size(out("gptq") / "model.safetensors"), fs::file_size(out("gptq again") / "model.safetensors"));
 }
 
-TEST_F(ExporterTest, ConvertRefusesWhatWouldChangeValues) {
-  SmallExport run(source(), OutputFormat::gptq);
-  run.quantize({.bits = 3, .group = 32});
-  const ModelFiles three = run.write(out("three"));
+std::string refusal_of(const ModelFiles& files, const ConvertOptions& options) {
   try {
-    plan_conversion(three, {.format = OutputFormat::gguf});
-    FAIL();
+    plan_conversion(files, options);
   } catch (const UnsupportedError& error) {
-    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("q_proj"), HasSubstr("and 11 more"), HasSubstr("--dequantize")));
+    return error.what();
   }
-  const Conversion dense = plan_conversion(three, {.format = OutputFormat::gguf, .dequantize = true});
-  EXPECT_THAT(dense.changes, ElementsAre("14 x 3-bit, groups of 32, symmetric dequantized to F32, exactly"));
+  return "(no error)";
+}
+
+TEST_F(ExporterTest, ConvertRefusesWhatWouldChangeValues) {
+  SmallExport run(source(), OutputFormat::compressed_tensors);
+  run.quantize({.bits = 4, .group = 32, .symmetric = false, .scale_dtype = Dtype::f32});
+  const ModelFiles files = run.write(out("asymmetric"));
+  const std::string refusal = refusal_of(files, {.format = OutputFormat::gguf});
+  EXPECT_THAT(refusal, testing::AllOf(HasSubstr("14 x 4-bit, groups of 32, asymmetric rounded to Q4_1"),
+                                      HasSubstr("(model.layers.0.self_attn.q_proj.weight ...)"), HasSubstr("--lossy"),
+                                      HasSubstr("--dequantize")));
+  const Conversion dense = plan_conversion(files, {.format = OutputFormat::gguf, .dequantize = true});
+  EXPECT_THAT(dense.changes, ElementsAre("14 x 4-bit, groups of 32, asymmetric dequantized to F32, exactly"));
+  EXPECT_THAT(refusal_of(files, {.format = OutputFormat::hf, .dtype = Dtype::f16}), HasSubstr("dequantized to F16"));
+  EXPECT_THAT(refusal_of(files, {.format = OutputFormat::gguf, .type = "Q8_0"}),
+              testing::AllOf(HasSubstr("as gguf of type Q8_0 values would change"),
+                             HasSubstr("1 x BF16 rounded to Q8_0"), HasSubstr("pare compress --type Q8_0")));
+  EXPECT_THAT(refusal_of(files, {.format = OutputFormat::compressed_tensors, .bits = 3}),
+              HasSubstr("2 x 4-bit, groups of 32, asymmetric rounded to 3-bit, groups of 32, symmetric"));
+  const Conversion lossy = plan_conversion(files, {.format = OutputFormat::gguf, .lossy = true});
+  EXPECT_THAT(lossy.changes, ElementsAre("14 x 4-bit, groups of 32, asymmetric rounded to Q4_1"));
+}
+
+TEST_F(ExporterTest, ConvertFindsABlockTypeForZeroPoints) {
+  SmallExport run(source(), OutputFormat::gptq);
+  run.quantize({.bits = 4, .group = 32, .symmetric = false});
+  const Conversion conversion = plan_conversion(run.write(out("asymmetric")), {.format = OutputFormat::gguf});
+  EXPECT_THAT(conversion.changes, ElementsAre("14 x 4-bit, groups of 32, asymmetric as Q5_0"))
+      << "code less zero has five bits";
+}
+
+TEST_F(ExporterTest, ConvertKeepsGridsThatAFormatHoldsInMoreBits) {
+  SmallExport run(source(), OutputFormat::compressed_tensors);
+  run.quantize({.bits = 5, .group = 64, .scale_dtype = Dtype::bf16});
+  const ModelFiles files = run.write(out("five"));
+  const auto converted = [&](const std::string& to, const ConvertOptions& options) {
+    const Conversion conversion = plan_conversion(files, options);
+    OutputFolder output(out(to));
+    export_model(conversion.job, output);
+    const ExportSizes sizes = export_sizes(conversion.job);
+    output.commit();
+    const ModelFiles written =
+        ModelFiles::open(options.format == OutputFormat::gguf ? out(to) / sizes.file_names[0] : out(to));
+    check_export(conversion.job, written);
+    expect_values(run, written);
+    return written.find("model.layers.0.self_attn.k_proj.weight")->format;
+  };
+  EXPECT_EQ(converted("gguf", {.format = OutputFormat::gguf}), "Q5_0");
+  EXPECT_EQ(converted("gptq", {.format = OutputFormat::gptq}), "8-bit, one group a row, symmetric");
+  EXPECT_EQ(converted("v2", {.format = OutputFormat::gptq, .gptq_version = GptqVersion::v2}),
+            "8-bit, one group a row, symmetric");
+  EXPECT_EQ(json_of(out("v2") / "config.json")["quantization_config"]["checkpoint_format"], "gptq_v2");
+  EXPECT_EQ(json_of(out("gptq") / "config.json")["quantization_config"]["checkpoint_format"], "gptq");
 }
 
 TEST_F(ExporterTest, ConvertRoundsOnlyWhenAskedAndNotPastF16) {
   const ModelFiles files = ModelFiles::open(source());
-  const Conversion conversion = plan_conversion(files, {.format = OutputFormat::hf, .dtype = Dtype::f16});
-  EXPECT_THAT(conversion.changes, ElementsAre("20 x BF16 rounded to F16"));
+  const ConvertOptions f32{.format = OutputFormat::hf, .dtype = Dtype::f32};
+  EXPECT_THAT(plan_conversion(files, f32).changes, ElementsAre("20 x BF16 as F32, exactly"));
+  EXPECT_THAT(refusal_of(files, {.format = OutputFormat::hf, .dtype = Dtype::f16}), HasSubstr("BF16 rounded to F16"));
+  const Conversion conversion =
+      plan_conversion(files, {.format = OutputFormat::hf, .dtype = Dtype::f16, .lossy = true});
+  int changed = 0;
+  for (const std::string& change : conversion.changes) changed += std::stoi(change);
+  EXPECT_EQ(changed, 20) << "some are exact, by chance";
 
   const Weight large = dense_weight({1, 2}, Dtype::bf16, std::vector<float>{1, 70000});
   ExportJob job = conversion.job;

@@ -13,6 +13,7 @@
 #include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/importance.h"
 #include "pare/pipeline/methods.h"
+#include "pare/pipeline/model_linears.h"
 #include "pare/pipeline/plan_cost.h"
 #include "pare/pipeline/tensor_types.h"
 #include "pare/weights/decoder_config.h"
@@ -24,50 +25,6 @@ namespace {
 
 constexpr int64_t kDefaultGroup = 128;
 
-// The linears of the blocks that the model runs.
-class Linears {
- public:
-  explicit Linears(const ModelFiles& files) {
-    const DecoderConfig config = DecoderConfig::from_hf(files.config());
-    layers_ = config.layers;
-    place_.layers = config.layers;
-    place_.heads_per_kv = config.kv_heads > 0 ? config.heads / config.kv_heads : 1;
-    const auto names = decoder_names(files);
-    if (!names) throw InputError(files.path().string() + ": tensor model.embed_tokens.weight is missing");
-    names_ = *names;
-    place_.tied = files.find(names_.head + ".weight") == nullptr;
-  }
-  // Of a linear, or of what embedding or head is called in mixes.
-  MixPlace place(const std::string& kind, int64_t layer) const {
-    MixPlace place = place_;
-    place.kind = kind;
-    place.layer = layer;
-    return place;
-  }
-  int64_t layers() const { return layers_; }
-  // "embed", "head" or nothing.
-  std::string table_kind(const ParameterInfo& parameter) const {
-    if (parameter.name == names_.prefix + "embed_tokens.weight") return "embed";
-    return parameter.name == names_.head + ".weight" ? "head" : "";
-  }
-
-  const DecoderNames& names() const { return names_; }
-  std::optional<LinearName> find(const ParameterInfo& parameter) const {
-    auto name = linear_name(parameter, names_);
-    return name && name->block < layers_ ? name : std::nullopt;
-  }
-  // Its block is past the last one: the file holds more than the config runs.
-  bool beyond(const ParameterInfo& parameter) const {
-    const auto name = linear_name(parameter, names_);
-    return name && name->block >= layers_;
-  }
-
- private:
-  DecoderNames names_;
-  int64_t layers_ = 0;
-  MixPlace place_;
-};
-
 // GGUF's own grids come in groups of 32; elsewhere 128 is the custom, smaller where it does not divide.
 int64_t choose_group(int64_t in, OutputFormat format) {
   if (format == OutputFormat::gguf) return 32;
@@ -78,7 +35,7 @@ int64_t choose_group(int64_t in, OutputFormat format) {
 }
 
 // The width whose groups suit all layers; 0 in formats that take different groups in different layers.
-int64_t common_inputs(const ModelFiles& files, const Linears& linears, OutputFormat format) {
+int64_t common_inputs(const ModelFiles& files, const ModelLinears& linears, OutputFormat format) {
   int64_t common = 0;
   if (format != OutputFormat::gptq) return common;
   for (const ParameterInfo& parameter : files.parameters()) {
@@ -123,26 +80,14 @@ void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, int64_t co
   }
 }
 
-// Rows that the wanted type's blocks do not divide, counted for the notes: "Q4_K would not ... IQ4_NL".
-struct Substitutions {
-  std::map<std::string, int> count;
-  void add(const GgmlType& wanted, const GgmlType& taken, int64_t cols) {
-    if (&wanted == &taken) return;
-    ++count[std::string(wanted.name) + " takes rows in blocks of " + std::to_string(wanted.block_elements) + ", and " +
-            std::to_string(cols) + " are no multiple: " + std::string(taken.name) + " instead"];
-  }
-};
+const GgmlType& wanted_type(const LayerWish& wish, const MixPlace& place) {
+  return wish.exact_type ? *ggml_type_named(wish.type) : type_in_mix(wish.type, place);
+}
 
-WeightForm blocks_form(const WeightForm& source, const LayerWish& wish, const MixPlace& place, const std::string& name,
-                       Substitutions& substitutions) {
-  const GgmlType& wanted = wish.exact_type ? *ggml_type_named(wish.type) : type_in_mix(wish.type, place);
-  const GgmlType& type = fitting_type(wanted, source.shape[1], name);
-  substitutions.add(wanted, type, source.shape[1]);
-  WeightForm form;
-  form.shape = source.shape;
-  form.kind = WeightForm::Kind::gguf_blocks;
-  form.gguf_type = &type;
-  return form;
+void require_gguf(const LayerPlan& layer, OutputFormat format) {
+  if (format != OutputFormat::gguf) {
+    throw UsageError(layer.name + ": type " + layer.wish.type + " needs --format gguf");
+  }
 }
 
 void refuse_contradictions(const LayerPlan& layer, const Recipe& recipe) {
@@ -177,10 +122,8 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
       throw UsageError(layer.name + ": GGUF types are for gptq and rtn, not " + method.name);
     }
     if (layer.wish.sparsity) throw UsageError(layer.name + ": GGUF has no place for a mask; leave out the sparsity");
-    if (format != OutputFormat::gguf) {
-      throw UsageError(layer.name + ": type " + layer.wish.type + " needs --format gguf");
-    }
-    form = blocks_form(source, layer.wish, place, layer.name, substitutions);
+    require_gguf(layer, format);
+    form = blocks_form(source, wanted_type(layer.wish, place), layer.name, substitutions);
   } else if (layer.wish.bits > 0) {
     if (!method.quantizes) {
       throw UsageError(layer.name + ": " + method.name +
@@ -218,23 +161,24 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
 }
 
 // Embedding or head, where the recipe rounds them: solved after the last block, as products of what it gives.
-std::optional<LayerPlan> plan_table(const ParameterInfo& parameter, const Recipe& recipe, const Linears& linears,
-                                    Substitutions& substitutions) {
+std::optional<LayerPlan> plan_table(const ParameterInfo& parameter, const Recipe& recipe, OutputFormat format,
+                                    const ModelLinears& linears, Substitutions& substitutions) {
   LayerPlan layer;
   layer.name = module_of(parameter.name);
   layer.kind = linears.table_kind(parameter);
   if (layer.kind.empty()) return std::nullopt;
   layer.wish = recipe.wish_for(layer.name);
   if (layer.wish.type.empty()) return std::nullopt;
+  require_gguf(layer, format);
   layer.block = linears.layers();
   const MixPlace place = linears.place(layer.kind, 0);
   if (layer.kind == "embed" && !place.tied) layer.wish.method = "rtn";  // its rows are looked up: nothing is multiplied
-  layer.form = blocks_form(parameter.form, layer.wish, place, layer.name, substitutions);
+  layer.form = blocks_form(parameter.form, wanted_type(layer.wish, place), layer.name, substitutions);
   return layer;
 }
 
 // What most software loads: compressed-tensors for integers, but GPTQ for asymmetric ones (export_notes says why).
-OutputFormat choose_format(const ModelFiles& files, const Linears& linears, const Recipe& recipe,
+OutputFormat choose_format(const ModelFiles& files, const ModelLinears& linears, const Recipe& recipe,
                            std::set<std::string>& notes) {
   if (recipe.format) return parse_output_format(*recipe.format);
   bool quantizes = false, asymmetric = false, gptq_holds = true;
@@ -285,7 +229,7 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
   }
   Plan plan;
   std::set<std::string> notes;
-  const Linears linears(files);
+  const ModelLinears linears(files);
   plan.format = choose_format(files, linears, recipe, notes);
   const int64_t common = common_inputs(files, linears, plan.format);
   std::vector<std::string> linear_names;
@@ -323,7 +267,7 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
         continue;
       }
       why = "the recipe says so";
-    } else if (auto table = plan_table(parameter, recipe, linears, substitutions)) {
+    } else if (auto table = plan_table(parameter, recipe, plan.format, linears, substitutions)) {
       add(std::move(*table));
       continue;
     } else if (linears.beyond(parameter)) {
@@ -340,9 +284,7 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
     job.parameters.push_back({parameter.name, form, {}});
     plan.left_alone.push_back({parameter.name, why, form});
   }
-  for (const auto& [what, count] : substitutions.count) {
-    notes.insert(what + ", in " + std::to_string(count) + (count == 1 ? " tensor" : " tensors"));
-  }
+  for (std::string& note : substitutions.notes()) notes.insert(std::move(note));
   const auto unmatched = recipe.unmatched(linear_names);
   if (!unmatched.empty()) {
     const std::string near = nearest_word(unmatched[0], linear_names);

@@ -120,8 +120,9 @@ Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
   return tokenizer;
 }
 
-Tokenizer Tokenizer::open(const std::filesystem::path& model) {
-  if (!std::filesystem::exists(model)) throw InputError(no_such_model(model));
+Tokenizer Tokenizer::open(const std::filesystem::path& given) {
+  if (!std::filesystem::exists(given)) throw InputError(no_such_model(given));
+  const std::filesystem::path model = std::filesystem::exists(given / "tokenizer.json") ? given : model_in(given);
   if (!std::filesystem::is_directory(model)) {
     if (model.extension() != ".json") return from_gguf(GgufFile::open(model));
     return from_json(read_file(model), model.string());

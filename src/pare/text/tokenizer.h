@@ -26,7 +26,8 @@ class Tokenizer {
   // `where` names the source in messages.
   static Tokenizer from_json(std::string_view tokenizer_json, const std::string& where);
   static Tokenizer from_gguf(const GgufFile& file);
-  // Hugging Face folder (with its tokenizer_config.json and chat template), tokenizer.json or .gguf file.
+  // Hugging Face folder (with its tokenizer_config.json and chat template), tokenizer.json, .gguf file or the folder
+  // that it is alone in.
   static Tokenizer open(const std::filesystem::path& model);
 
   // `add_special_tokens`: what the post-processor adds (BOS, EOS). Special tokens written out in the text are always

@@ -5,7 +5,10 @@
 #include "pare/base/error.h"
 #include "pare/io/hf_folder.h"
 #include "pare/weights/bitmask_layout.h"
+#include "pare/weights/grouped_ints.h"
+#include "pare/weights/int8_layout.h"
 #include "pare/weights/model_source.h"
+#include "pare/weights/nf4_layout.h"
 #include "pare/weights/quantization_config.h"
 
 namespace pare {
@@ -47,11 +50,51 @@ class Parts {
   }
   PackParts packed(const std::string& m) const {
     if (has(m + ".scale_packed")) throw UnsupportedError(m + ": marlin-24 layers are not read");
+    if (config_.format.find("fp4") != std::string::npos) {
+      throw UnsupportedError(m + ": " + config_.format + " layers are not read");
+    }
     return {view(m + ".weight_packed"), view(m + ".weight_scale"), view(m + ".weight_shape"),
             view_if(m + ".weight_zero_point"), view_if(m + ".weight_g_idx")};
   }
   BitmaskParts bitmask(const std::string& stem) const {
     return {view(stem + ".shape"), view(stem + ".compressed"), view(stem + ".bitmask"), view_if(stem + ".row_offsets")};
+  }
+  AwqParts awq(const std::string& m) const { return {view(m + ".qweight"), view(m + ".qzeros"), view(m + ".scales")}; }
+  AqlmParts aqlm(const std::string& m) const {
+    return {view(m + ".codes"), view(m + ".codebooks"), view(m + ".scales")};
+  }
+  Fp8Parts fp8(const std::string& m) const { return {view(m + ".weight"), view(m + fp8_scale())}; }
+  Int8Parts int8(const std::string& m) const {
+    return {view(m + ".weight"), view(m + ".weight_scale"), view_if(m + ".weight_zero_point")};
+  }
+  Nf4Parts nf4(const std::string& w) const {  // here the full name, with ".weight"
+    return {view(w),
+            view(w + ".absmax"),
+            view(w + ".quant_map"),
+            view(w + nf4_state_suffix(w)),
+            view_if(w + ".nested_absmax"),
+            view_if(w + ".nested_quant_map")};
+  }
+
+  bool is_type(const std::string& name, Dtype dtype) const {
+    const TensorInfo* tensor = folder_.find(name);
+    return tensor != nullptr && tensor->dtype == dtype;
+  }
+  // Of compressed-tensors and of transformers' fp8.
+  const char* fp8_scale() const { return config_.method == "fp8" ? ".weight_scale_inv" : ".weight_scale"; }
+  const char* nf4_state_suffix(const std::string& weight) const {
+    constexpr const char* kFp4 = ".quant_state.bitsandbytes__fp4";
+    return has(weight + kFp4) ? kFp4 : ".quant_state.bitsandbytes__nf4";
+  }
+  // The group size of the config that suits scales of this shape; -1: none.
+  int64_t int8_group(const Int8Parts& parts) const {
+    for (const PackScheme& scheme : config_.packed) {
+      if (scheme.group > 0 && parts.scale.shape.size() == 2 && parts.weight.shape.size() == 2 &&
+          groups_in(parts.weight.shape[1], scheme.group) == parts.scale.shape[1]) {
+        return scheme.group;
+      }
+    }
+    return -1;
   }
 
  private:
@@ -62,24 +105,47 @@ using SharedParts = std::shared_ptr<const Parts>;
 
 // How a stored tensor belongs to a parameter.
 struct Belonging {
-  enum class Kind { dense, gptq, packed, bitmask } kind = Kind::dense;
+  enum class Kind { dense, gptq, packed, bitmask, awq, aqlm, fp8, int8, nf4 } kind = Kind::dense;
   std::string parameter;
   std::string stem;  // of the stored tensors' names
 };
 
 Belonging belonging_of(const Parts& parts, const std::string& name) {
   std::string stem;
-  if (parts.config().method == "gptq" && ends_with_any(name, {".qweight", ".qzeros", ".scales", ".g_idx"}, stem) &&
+  const std::string& method = parts.config().method;
+  const bool gptq = method == "gptq", compressed = method == "compressed-tensors";
+  if ((gptq || method == "awq") && ends_with_any(name, {".qweight", ".qzeros", ".scales", ".g_idx"}, stem) &&
       parts.has(stem + ".qweight")) {
-    return {Belonging::Kind::gptq, stem + ".weight", stem};
+    return {gptq ? Belonging::Kind::gptq : Belonging::Kind::awq, stem + ".weight", stem};
   }
-  if (parts.config().method == "compressed-tensors" &&
+  if (method == "aqlm" && ends_with_any(name, {".codes", ".codebooks", ".scales"}, stem) &&
+      parts.has(stem + ".codebooks")) {
+    return {Belonging::Kind::aqlm, stem + ".weight", stem};
+  }
+  if (compressed &&
       ends_with_any(name,
                     {".weight_packed", ".weight_scale", ".weight_shape", ".weight_zero_point", ".weight_g_idx",
-                     ".scale_packed", ".meta"},
+                     ".scale_packed", ".meta", ".input_scale", ".input_zero_point"},
                     stem) &&
       parts.has(stem + ".weight_packed")) {
     return {Belonging::Kind::packed, stem + ".weight", stem};
+  }
+  if ((compressed || method == "fp8") &&
+      ends_with_any(name,
+                    {".weight", ".weight_scale", ".weight_scale_inv", ".weight_zero_point", ".weight_g_idx",
+                     ".input_scale", ".input_zero_point", ".activation_scale"},
+                    stem) &&
+      parts.has(stem + parts.fp8_scale())) {
+    if (parts.is_type(stem + ".weight", Dtype::f8_e4m3)) return {Belonging::Kind::fp8, stem + ".weight", stem};
+    if (parts.is_type(stem + ".weight", Dtype::i8)) return {Belonging::Kind::int8, stem + ".weight", stem};
+  }
+  if (method == "bitsandbytes") {
+    stem = name;
+    ends_with_any(name,
+                  {".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".quant_state.bitsandbytes__nf4",
+                   ".quant_state.bitsandbytes__fp4"},
+                  stem);
+    if (parts.has(stem + ".quant_map") && parts.has(stem)) return {Belonging::Kind::nf4, stem, stem};
   }
   if (ends_with_any(name, {".shape", ".compressed", ".bitmask", ".row_offsets"}, stem) &&
       parts.has(stem + ".bitmask")) {
@@ -97,7 +163,8 @@ std::string needs_more_than_itself(const Parts& parts, const std::string& name) 
     if (!parts.has(module + suffix)) continue;
     const std::string& format = parts.config().format;
     return "quantized with scales in " + module + suffix + (format.empty() ? "" : " (" + format + ")") +
-           ", which Pare does not read yet";
+           ", and config.json has no quantization_config for weights of this type that Pare reads. Start from the "
+           "unquantized model";
   }
   return {};
 }
@@ -119,6 +186,7 @@ SourceParameter parameter_of(const SharedParts& parts, const Belonging& owner) {
   parameter.info.name = owner.parameter;
   const std::string stem = owner.stem;
   std::function<WeightForm()> form;
+  std::function<std::string()> words;  // where the form, f32, would not say what the file holds
   switch (owner.kind) {
     case Belonging::Kind::dense: {
       const TensorInfo* tensor = parts->folder().find(owner.parameter);
@@ -148,12 +216,43 @@ SourceParameter parameter_of(const SharedParts& parts, const Belonging& owner) {
       form = [parts, stem] { return bitmask_form(parts->bitmask(stem)); };
       parameter.read = [parts, stem] { return unpack_bitmask(parts->bitmask(stem)); };
       break;
+    case Belonging::Kind::awq:
+      form = [parts, stem] { return awq_form(parts->awq(stem), parts->config().awq); };
+      parameter.read = [parts, stem] { return unpack_awq(parts->awq(stem), parts->config().awq); };
+      break;
+    case Belonging::Kind::aqlm:
+      form = [parts, stem] { return aqlm_form(parts->aqlm(stem), parts->config().aqlm); };
+      words = [parts, stem] { return aqlm_words(parts->aqlm(stem), parts->config().aqlm); };
+      parameter.read = [parts, stem] { return unpack_aqlm(parts->aqlm(stem), parts->config().aqlm); };
+      break;
+    case Belonging::Kind::fp8:
+      form = [parts, stem] { return fp8_form(parts->fp8(stem), parts->config().fp8_blocks); };
+      words = [parts, stem] { return fp8_words(parts->fp8(stem), parts->config().fp8_blocks); };
+      parameter.read = [parts, stem] { return unpack_fp8(parts->fp8(stem), parts->config().fp8_blocks); };
+      break;
+    case Belonging::Kind::int8:
+      form = [parts, stem] {
+        if (parts->has(stem + ".weight_g_idx"))
+          throw UnsupportedError(stem + ": int8 layers with a weight_g_idx are not read");
+        const Int8Parts stored = parts->int8(stem);
+        return int8_form(stored, parts->int8_group(stored));
+      };
+      parameter.read = [parts, stem] {
+        const Int8Parts stored = parts->int8(stem);
+        return unpack_int8(stored, parts->int8_group(stored));
+      };
+      break;
+    case Belonging::Kind::nf4:
+      form = [parts, stem] { return nf4_form(parts->nf4(stem)); };
+      words = [parts, stem] { return nf4_words(parts->nf4(stem)); };
+      parameter.read = [parts, stem] { return unpack_nf4(parts->nf4(stem)); };
+      break;
   }
   ParameterInfo& info = parameter.info;
   try {
     info.form = form();
     info.shape = info.form.shape;
-    info.format = info.form.describe();
+    info.format = words ? words() : info.form.describe();
   } catch (const Error& error) {
     // listed with the reason; what can still be read of the model can be looked at
     info.readable = false;

@@ -1,5 +1,6 @@
 #include "pare/weights/model_files.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -28,11 +29,12 @@ struct ModelFiles::Impl {
   std::map<std::string, size_t> by_name;
 };
 
-ModelFiles ModelFiles::open(const fs::path& model) {
+ModelFiles ModelFiles::open(const fs::path& path) {
   std::error_code error;
-  if (!fs::exists(model, error)) {
-    throw InputError(no_such_model(model));
+  if (!fs::exists(path, error)) {
+    throw InputError(no_such_model(path));
   }
+  const fs::path model = model_in(path);
   auto impl = std::make_shared<Impl>();
   impl->path = model;
   if (fs::is_directory(model, error)) {
@@ -119,6 +121,20 @@ uint64_t ModelFiles::bytes() const {
   uint64_t total = 0;
   for (const fs::path& file : weight_files()) total += fs::file_size(file);
   return total;
+}
+
+std::vector<std::string> ModelFiles::notes() const {
+  const auto rounds_activations = [](const SourceParameter& source) {
+    return std::any_of(source.stored.begin(), source.stored.end(), [](const std::string& name) {
+      return name.ends_with(".input_scale") || name.ends_with(".activation_scale");
+    });
+  };
+  const auto count = std::count_if(impl_->sources.begin(), impl_->sources.end(), rounds_activations);
+  if (count == 0) return {};
+  return {
+      std::to_string(count) +
+      " layers have scales for rounding their inputs (input_scale). Pare does not round inputs and leaves them out; "
+      "the weights are not touched by them."};
 }
 
 std::string ModelFiles::fingerprint() const {

@@ -259,9 +259,111 @@ TEST_F(ModelFilesTest, BitmaskFoldersAreMaskedValues) {
 TEST_F(ModelFilesTest, WeightsThatNeedAScaleBesideThemAreNotHandedOutWithoutIt) {
   add("m.weight", Dtype::i8, {4, 4}, std::vector<std::byte>(16));
   add("m.weight_scale", {4, 1}, counted(4));
+  add("n.weight", Dtype::f8_e5m2, {4, 4}, std::vector<std::byte>(16));
+  add("n.weight_scale", {4, 1}, counted(4));
+  for (const json& quantization : {json(nullptr), json{{"quant_method", "fp8"}}}) {
+    const ModelFiles model = open_folder(quantization);
+    EXPECT_FALSE(model.find("m.weight")->readable);
+    EXPECT_THAT(message_of([&] { model.read("m.weight"); }), HasSubstr("quantized with scales in m.weight_scale"));
+  }
+  const ModelFiles model = open_folder({{"quant_method", "compressed-tensors"}, {"format", "float-quantized"}});
+  EXPECT_TRUE(model.find("m.weight")->readable);
+  EXPECT_THAT(message_of([&] { model.read("n.weight"); }), HasSubstr("(float-quantized)"));
+}
+
+std::vector<std::byte> all_bytes(size_t count, int value) {
+  return std::vector<std::byte>(count, static_cast<std::byte>(value));
+}
+
+TEST_F(ModelFilesTest, Fp8FoldersAreDenseUnderTheirOwnName) {
+  add("m.weight", Dtype::f8_e4m3, {4, 6}, all_bytes(24, 0x38));  // ones
+  add("m.weight_scale", {4, 1}, counted(4), Dtype::bf16);
+  add("m.input_scale", {1}, {1});
+  add("b.weight", Dtype::f8_e4m3, {4, 6}, all_bytes(24, 0xb8));
+  add("b.weight_scale", {2, 2}, counted(4), Dtype::bf16);
+  const json weights{{"num_bits", 8}, {"type", "float"}, {"strategy", "block"}, {"block_structure", {2, 4}}};
+  const ModelFiles model = open_folder({{"quant_method", "compressed-tensors"},
+                                        {"format", "float-quantized"},
+                                        {"config_groups", {{"group_0", {{"weights", weights}}}}}});
+  EXPECT_THAT(names_of(model), testing::UnorderedElementsAre("m.weight", "b.weight"));
+  EXPECT_EQ(model.find("m.weight")->format, "FP8, a scale a row");
+  EXPECT_EQ(model.find("b.weight")->format, "FP8, a scale each 2 x 4");
+  EXPECT_EQ(model.find("m.weight")->bytes, 24u + 8 + 4);
+  EXPECT_EQ(model.read("m.weight").unpack()[6], 1.0f);
+  EXPECT_EQ(model.read("b.weight").unpack()[23], -3.0f);
+  ASSERT_EQ(model.notes().size(), 1u);
+  EXPECT_THAT(model.notes()[0], HasSubstr("1 layers have scales for rounding their inputs"));
+
+  drop("m.weight_scale");
+  drop("b.weight_scale");
+  add("m.weight_scale_inv", {1, 1}, {3});
+  add("b.weight_scale_inv", {1, 2}, {3, 4});
+  const ModelFiles other = open_folder({{"quant_method", "fp8"}, {"weight_block_size", {4, 4}}});
+  EXPECT_EQ(other.format(), "fp8");
+  EXPECT_EQ(other.read("b.weight").unpack()[23], -4.0f);
+  EXPECT_EQ(other.read("m.weight").unpack()[0], 3.0f);
+  EXPECT_THAT(message_of([&] {
+                open_folder({{"quant_method", "fp8"}, {"weight_block_size", {0, 4}}});
+              }),
+              HasSubstr("weight_block_size is [0,4]"));
+}
+
+TEST_F(ModelFilesTest, IntQuantizedLayersAreEightBitGrids) {
+  add("m.weight", Dtype::i8, {4, 6}, all_bytes(24, 0xfe));
+  add("m.weight_scale", {4, 1}, counted(4), Dtype::bf16);
+  add("m.input_scale", {1}, {1});
   const ModelFiles model = open_folder({{"quant_method", "compressed-tensors"}, {"format", "int-quantized"}});
-  EXPECT_FALSE(model.find("m.weight")->readable);
-  EXPECT_THAT(message_of([&] { model.read("m.weight"); }), HasSubstr("int-quantized"));
+  EXPECT_THAT(names_of(model), ElementsAre("m.weight"));
+  EXPECT_EQ(model.find("m.weight")->format, "8-bit, one group a row, symmetric");
+  EXPECT_EQ(model.read("m.weight").unpack()[23], -6.0f);
+  EXPECT_EQ(model.notes().size(), 1u);
+}
+
+TEST_F(ModelFilesTest, AwqNf4AndAqlmFoldersAreReadByTheirMethod) {
+  add("m.qweight", Dtype::i32, {4, 1}, all_bytes(16, 0x55));
+  add("m.qzeros", Dtype::i32, {1, 1}, all_bytes(4, 0x33));
+  add("m.scales", {1, 8}, counted(8), Dtype::f16);
+  add("n.weight", {2, 2}, counted(4));
+  const ModelFiles awq = open_folder({{"quant_method", "awq"}, {"bits", 4}, {"group_size", 4}, {"version", "GEMM"}});
+  EXPECT_EQ(awq.format(), "awq");
+  EXPECT_EQ(awq.read("m.weight").unpack()[31], 14.0f);
+  EXPECT_EQ(awq.find("m.weight")->format, "4-bit, one group a row, asymmetric");
+  EXPECT_THAT(message_of([&] { open_folder({{"quant_method", "awq"}, {"version", "gemv"}}); }), HasSubstr("gemv"));
+  EXPECT_THAT(message_of([&] {
+                open_folder({{"quant_method", "awq"}, {"zero_point", false}});
+              }),
+              HasSubstr("zero_point is false"));
+
+  specs_.clear(), data_.clear();
+  const std::string state = R"({"quant_type": "nf4", "blocksize": 4, "shape": [2, 4]})";
+  add("m.weight", Dtype::u8, {4, 1}, all_bytes(4, 0x12));
+  add("m.weight.absmax", {2}, {1, 2});
+  add("m.weight.quant_map", {16}, counted(16));
+  std::vector<std::byte> bytes(state.size());
+  std::memcpy(bytes.data(), state.data(), state.size());
+  add("m.weight.quant_state.bitsandbytes__nf4", Dtype::u8, {static_cast<int64_t>(state.size())}, bytes);
+  add("n.weight", {2, 2}, counted(4));
+  const ModelFiles nf4 = open_folder({{"load_in_4bit", true}});
+  EXPECT_EQ(nf4.format(), "bitsandbytes");
+  EXPECT_THAT(names_of(nf4), testing::UnorderedElementsAre("m.weight", "n.weight"));
+  EXPECT_EQ(nf4.find("m.weight")->format, "NF4, blocks of 4");
+  EXPECT_EQ(nf4.read("m.weight").unpack(), (std::vector<float>{1, 2, 1, 2, 2, 4, 2, 4}));
+  EXPECT_THAT(message_of([&] {
+                open_folder({{"quant_method", "bitsandbytes"}, {"load_in_8bit", true}});
+              }),
+              HasSubstr("8-bit folders are not read"));
+
+  specs_.clear(), data_.clear();
+  add("m.codes", Dtype::i8, {2, 1, 1}, all_bytes(2, 0xff));
+  add("m.codebooks", {1, 4, 1, 2}, counted(8), Dtype::f16);
+  add("m.scales", {2, 1, 1, 1}, {1, 2}, Dtype::f16);
+  const ModelFiles aqlm = open_folder({{"quant_method", "aqlm"}, {"num_codebooks", 1}, {"nbits_per_codebook", 2}});
+  EXPECT_EQ(aqlm.find("m.weight")->format, "AQLM, 1 x 2 bits for 1 x 2");
+  EXPECT_EQ(aqlm.read("m.weight").unpack(), (std::vector<float>{6, 7, 12, 14}));
+  EXPECT_THAT(message_of([&] {
+                open_folder({{"quant_method", "aqlm"}, {"nbits_per_codebook", 40}});
+              }),
+              HasSubstr("nbits_per_codebook is 40"));
 }
 
 TEST_F(ModelFilesTest, WhatIsNoModelIsRefusedWithTheWayOut) {
@@ -269,7 +371,7 @@ TEST_F(ModelFilesTest, WhatIsNoModelIsRefusedWithTheWayOut) {
   write_text("notes.txt", "hello");
   EXPECT_THAT(message_of([&] { ModelFiles::open(folder_ / "notes.txt"); }), HasSubstr(".gguf"));
   add("w", {2, 4}, counted(8));
-  EXPECT_THAT(message_of([&] { open_folder({{"quant_method", "awq"}}); }), HasSubstr("\"awq\" is not supported"));
+  EXPECT_THAT(message_of([&] { open_folder({{"quant_method", "quip"}}); }), HasSubstr("\"quip\" is not supported"));
   EXPECT_THAT(message_of([&] { open_folder("four bits"); }), HasSubstr("quantization_config"));
 }
 
@@ -348,6 +450,20 @@ TEST_F(ModelFilesTest, AGgufLlamaIsSeenAsAHuggingFaceModel) {
   EXPECT_EQ(decoder.head_dim, 8);
   EXPECT_EQ(decoder.kv_heads, 1);
   EXPECT_EQ(decoder.norm_eps, 1e-5);
+}
+
+TEST_F(ModelFilesTest, AFolderWithOneGgufFileStandsForIt) {
+  add_gguf("token_embd.weight", "F16", {8, 32}, counted(256));
+  add_gguf("output_norm.weight", "F32", {32}, counted(32));
+  open_gguf(tiny_metadata("llama"));
+  const ModelFiles model = ModelFiles::open(folder_);
+  EXPECT_EQ(model.format(), "gguf");
+  EXPECT_EQ(model.path(), folder_ / "model.gguf");
+  EXPECT_EQ(model.read("model.norm.weight").unpack(), counted(32));
+  fs::copy_file(folder_ / "model.gguf", folder_ / "another.gguf");
+  EXPECT_THAT(
+      message_of([&] { ModelFiles::open(folder_); }),
+      testing::AllOf(HasSubstr("holds 2 GGUF files (another.gguf, model.gguf)"), HasSubstr("Give one of them")));
 }
 
 TEST_F(ModelFilesTest, GemmasNormsLoseTheOneThatGgufAdds) {

@@ -1,12 +1,17 @@
-// The layouts of GPTQ and compressed-tensors from any types, shapes and bytes, and GGUF's blocks from any bytes.
+// The layouts of quantized and pruned weights from any types, shapes and bytes, and GGUF's blocks from any bytes.
 #include <cstdint>
 #include <cstring>
 
 #include "pare/base/error.h"
+#include "pare/weights/aqlm_layout.h"
+#include "pare/weights/awq_layout.h"
 #include "pare/weights/bitmask_layout.h"
 #include "pare/weights/compressed_tensors_layout.h"
+#include "pare/weights/fp8_layout.h"
 #include "pare/weights/gguf_blocks.h"
 #include "pare/weights/gptq_layout.h"
+#include "pare/weights/int8_layout.h"
+#include "pare/weights/nf4_layout.h"
 
 namespace {
 
@@ -61,6 +66,50 @@ void read_and_use(const Weight& weight, const WeightForm& form) {
   weight.unpack();
 }
 
+// Those that need no other scheme than a group. 4: AWQ, 5: FP8, 6: int8, 7: NF4, 8: AQLM.
+void use_other_layout(Input& input, int kind, uint8_t flags, int bits, int64_t group) {
+  if (kind == 4) {
+    const AwqParts parts{input.view("qweight", Dtype::i32), input.view("qzeros", Dtype::i32),
+                         input.view("scales", Dtype::f16)};
+    const AwqScheme scheme{.bits = bits, .group = group};
+    const WeightForm form = awq_form(parts, scheme);
+    read_and_use(unpack_awq(parts, scheme), form);
+  } else if (kind == 5) {
+    const Fp8Parts parts{input.view("weight", Dtype::f8_e4m3), input.view("scale", Dtype::bf16)};
+    const std::vector<Fp8Block> blocks{{bits + 1, group < 1 ? 1 : group}};
+    const WeightForm form = fp8_form(parts, blocks);
+    fp8_words(parts, blocks);
+    read_and_use(unpack_fp8(parts, blocks), form);
+  } else if (kind == 6) {
+    Int8Parts parts{input.view("weight", Dtype::i8), input.view("scale", Dtype::bf16), {}};
+    if ((flags & 1) != 0) parts.zero_point = input.view("zero", Dtype::i8);
+    const WeightForm form = int8_form(parts, group);
+    read_and_use(unpack_int8(parts, group), form);
+  } else if (kind == 7) {
+    Nf4Parts parts{input.view("weight", Dtype::u8), {}, {}, {}, {}, {}};
+    input.usual_rank = 1;
+    parts.absmax = input.view("absmax", (flags & 1) != 0 ? Dtype::u8 : Dtype::f32);
+    parts.quant_map = input.view("map", Dtype::f32);
+    if ((flags & 1) != 0) parts.nested_absmax = input.view("nested", Dtype::f32);
+    parts.state = input.view("state", Dtype::u8);
+    std::vector<std::byte> map(256 * sizeof(float));
+    if ((flags & 2) == 0) parts.nested_quant_map = StoredView{"nested_map", Dtype::f32, {256}, map};
+    const WeightForm form = nf4_form(parts);
+    nf4_words(parts);
+    read_and_use(unpack_nf4(parts), form);
+  } else {
+    input.usual_rank = 3;
+    AqlmParts parts{input.view("codes", (flags & 1) != 0 ? Dtype::i16 : Dtype::i8), {}, {}};
+    input.usual_rank = 4;
+    parts.codebooks = input.view("codebooks", Dtype::f16);
+    parts.scales = input.view("scales", Dtype::f16);
+    const AqlmScheme scheme{.bits = (flags & 2) != 0 ? bits : 0};
+    const WeightForm form = aqlm_form(parts, scheme);
+    aqlm_words(parts, scheme);
+    read_and_use(unpack_aqlm(parts, scheme), form);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -69,7 +118,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int bits = input.byte() % 12;
   const int64_t group = input.byte() - 1;
   try {
-    if (kind % 4 == 0) {
+    if (kind % 9 > 3) {
+      use_other_layout(input, kind % 9, flags, bits, group);
+    } else if (kind % 9 == 0) {
       GptqParts parts{
           input.view("qweight", Dtype::i32), input.view("qzeros", Dtype::i32), input.view("scales", Dtype::f16), {}};
       input.usual_rank = 1;
@@ -82,7 +133,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                               .overridden = (flags & 16) != 0};
       const WeightForm form = gptq_form(parts, scheme);
       read_and_use(unpack_gptq(parts, scheme), form);
-    } else if (kind % 4 == 1) {
+    } else if (kind % 9 == 1) {
       PackParts parts{input.view("packed", Dtype::i32), input.view("scale", Dtype::bf16), {}, {}, {}};
       if ((flags & 1) != 0) parts.zero_point = input.view("zero", (flags & 2) != 0 ? Dtype::i8 : Dtype::i32);
       input.usual_rank = 1;
@@ -91,7 +142,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const PackScheme scheme{.bits = bits, .group = group, .symmetric = (flags & 1) == 0};
       const WeightForm form = packed_form(parts, scheme);
       read_and_use(unpack_packed(parts, scheme), form);
-    } else if (kind % 4 == 2) {
+    } else if (kind % 9 == 2) {
       BitmaskParts parts{{}, input.view("compressed", Dtype::f16), input.view("bitmask", Dtype::u8), {}};
       if ((flags & 1) != 0) {
         input.usual_rank = 1;

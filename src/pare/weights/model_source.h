@@ -17,8 +17,7 @@ struct SourceParameter {
   bool damaged = false;                  // why it cannot be read: the file is at fault, not our reach
 };
 
-// Hugging Face folders: dense, GPTQ, compressed-tensors. `format` is set to "safetensors", "gptq" or
-// "compressed-tensors".
+// Hugging Face folders. `format` is set to "safetensors" or to the quant_method of quantization_config.
 std::vector<SourceParameter> hf_parameters(const HfFolder& folder, std::string& format);
 // GGUF files of the architectures in gguf_model.h.
 std::vector<SourceParameter> gguf_parameters(const GgufFile& file);

@@ -87,15 +87,81 @@ GptqScheme gptq_scheme(const Fields& fields) {
   return scheme;
 }
 
-std::vector<PackScheme> pack_schemes(const Fields& fields) {
-  std::vector<PackScheme> schemes;
+AwqScheme awq_scheme(const Fields& fields) {
+  AwqScheme scheme;
+  scheme.bits = static_cast<int>(fields.integer("bits", "w_bit", 4));
+  scheme.group = fields.integer("group_size", "q_group_size", 128);
+  std::string version = fields.text("version", "gemm");
+  for (char& letter : version) letter = static_cast<char>(letter >= 'A' && letter <= 'Z' ? letter + 32 : letter);
+  if (version != "gemm") {
+    throw UnsupportedError(fields.where() + ": version is \"" + version + "\"; only AWQ's gemm layout is read");
+  }
+  if (!fields.flag("zero_point", true)) {
+    throw UnsupportedError(fields.where() + ": zero_point is false; only AWQ with zero points is read");
+  }
+  return scheme;
+}
+
+AqlmScheme aqlm_scheme(const Fields& fields) {
+  AqlmScheme scheme;
+  const auto count = [&](const char* key, int64_t most) {
+    const int64_t value = fields.integer(key, nullptr, 0);
+    if (value < 0 || value > most) {
+      throw InputError(fields.where() + ": " + key + " is " + std::to_string(value) + ", expected at most " +
+                       std::to_string(most));
+    }
+    return value;
+  };
+  scheme.bits = static_cast<int>(count("nbits_per_codebook", 16));
+  scheme.books = count("num_codebooks", 1 << 16);
+  scheme.out_group = count("out_group_size", 1 << 16);
+  scheme.in_group = count("in_group_size", 1 << 16);
+  return scheme;
+}
+
+// [rows, columns] as block_structure and weight_block_size have it.
+Fp8Block fp8_block(const json& value, const std::string& where) {
+  const auto side = [&](size_t i) {
+    constexpr int64_t kLargest = 1 << 30;
+    if (!value.is_array() || value.size() != 2 || !value[i].is_number_integer() || value[i] < 1 ||
+        value[i] > kLargest) {
+      throw InputError(where + " is " + shown(value) + ", expected two counts such as [128, 128]");
+    }
+    return value[i].get<int64_t>();
+  };
+  return {side(0), side(1)};
+}
+
+// The weights of each config group, with a name for messages.
+std::vector<Fields> config_groups(const Fields& fields) {
+  std::vector<Fields> result;
   const json* groups = fields.find("config_groups");
-  if (groups == nullptr) return schemes;
+  if (groups == nullptr) return result;
   if (!groups->is_object()) throw InputError(fields.where() + ": config_groups is " + shown(*groups));
   for (const auto& [name, group] : groups->items()) {
     const Fields outer(group, fields.where() + ": config_groups." + name);
-    if (outer.find("weights") == nullptr) continue;
-    const Fields weights(*outer.find("weights"), outer.where() + ".weights");
+    if (outer.find("weights") != nullptr) result.emplace_back(*outer.find("weights"), outer.where() + ".weights");
+  }
+  return result;
+}
+
+std::vector<Fp8Block> float_blocks(const Fields& fields) {
+  std::vector<Fp8Block> blocks;
+  for (const Fields& weights : config_groups(fields)) {
+    if (weights.text("type", "int") != "float") continue;
+    const std::string strategy = weights.text("strategy", "");
+    if (strategy == "block" && weights.find("block_structure") != nullptr) {
+      blocks.push_back(fp8_block(*weights.find("block_structure"), weights.where() + ".block_structure"));
+    } else if (const int64_t group = weights.integer("group_size", nullptr, -1); strategy == "group" && group > 0) {
+      blocks.push_back({1, group});
+    }
+  }
+  return blocks;
+}
+
+std::vector<PackScheme> pack_schemes(const Fields& fields) {
+  std::vector<PackScheme> schemes;
+  for (const Fields& weights : config_groups(fields)) {
     if (weights.text("type", "int") != "int") continue;
     const std::string strategy = weights.text("strategy", "");
     if (strategy != "" && strategy != "group" && strategy != "channel") continue;  // its layers will fit no scheme
@@ -133,22 +199,40 @@ QuantizationConfig QuantizationConfig::of(const HfFolder& folder) {
   if (config.is_null()) return result;
 
   const Fields fields(config, result.where);
-  result.method = fields.text("quant_method", from_legacy ? "gptq" : "");
+  // bitsandbytes' older folders do not say whose they are
+  const bool unnamed = fields.find("load_in_4bit") != nullptr || fields.find("load_in_8bit") != nullptr;
+  result.method = fields.text("quant_method", from_legacy ? "gptq" : unnamed ? "bitsandbytes" : "");
   if (result.method == "gptq") {
     result.gptq = gptq_scheme(fields);
   } else if (result.method == "compressed-tensors") {
     result.format = fields.text("format", "");
     result.packed = pack_schemes(fields);
+    result.fp8_blocks = float_blocks(fields);
     const json* transforms = fields.find("transform_config");
     if (transforms != nullptr && !transforms->empty()) {
       throw UnsupportedError(result.where +
                              ": transform_config is set: the weights are rotated, and the model has to "
                              "rotate its activations to match, which Pare does not");
     }
+  } else if (result.method == "fp8") {
+    if (const json* block = fields.find("weight_block_size"); block != nullptr) {
+      result.fp8_blocks.push_back(fp8_block(*block, result.where + ": weight_block_size"));
+    }
+  } else if (result.method == "awq") {
+    result.awq = awq_scheme(fields);
+  } else if (result.method == "aqlm") {
+    result.aqlm = aqlm_scheme(fields);
+  } else if (result.method == "bitsandbytes") {
+    if (fields.flag("load_in_8bit", false)) {
+      throw UnsupportedError(result.where +
+                             ": load_in_8bit: bitsandbytes' 8-bit folders are not read, its 4-bit ones (nf4, fp4) are. "
+                             "Start from the unquantized model");
+    }
   } else {
     throw UnsupportedError(result.where + ": quant_method " +
                            (result.method.empty() ? "is missing" : "\"" + result.method + "\" is not supported") +
-                           "; gptq and compressed-tensors are read. Start from the unquantized model");
+                           "; gptq, awq, aqlm, fp8, bitsandbytes and compressed-tensors are read. Start from the "
+                           "unquantized model");
   }
   return result;
 }

@@ -6,16 +6,22 @@
 #include <vector>
 
 #include "pare/io/hf_folder.h"
+#include "pare/weights/aqlm_layout.h"
+#include "pare/weights/awq_layout.h"
 #include "pare/weights/compressed_tensors_layout.h"
+#include "pare/weights/fp8_layout.h"
 #include "pare/weights/gptq_layout.h"
 
 namespace pare {
 
 struct QuantizationConfig {
   std::string where;   // "DIR/config.json: quantization_config", for messages
-  std::string method;  // "", "gptq", "compressed-tensors"
+  std::string method;  // "", "gptq", "compressed-tensors", "fp8", "awq", "bitsandbytes", "aqlm"
   std::string format;  // compressed-tensors: "pack-quantized", "int-quantized" ...
   GptqScheme gptq;
+  AwqScheme awq;
+  AqlmScheme aqlm;
+  std::vector<Fp8Block> fp8_blocks;  // of compressed-tensors' float groups, or fp8's weight_block_size
   // compressed-tensors: the integer schemes of all config_groups, each once. Which one a layer has follows from its
   // shapes, so that the targets, regular expressions from outside, need not be run.
   std::vector<PackScheme> packed;
