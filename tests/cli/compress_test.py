@@ -56,11 +56,12 @@ class Compress(PareTest):
         smallest = run("compress", self.model, "--size", "1kB", "--dry-run", check=2).stderr
         least = int(re.search(r"has (\d+) bytes", smallest).group(1))
         before = None
-        for size in (least, int(least * 1.2), int(least * 1.5)):
+        for size in (least, int(least * 1.5)):
             with self.subTest(size=size):
                 first, second = self.fresh("a"), self.fresh("b")
                 self.compress(first, "--size", size, "--threads", 1, "--max-kl", 100)
-                self.compress(second, "--size", size, "--threads", 2, "--max-kl", 100)
+                elsewhere = {**os.environ, "PARE_CACHE": str(self.fresh("cache"))}  # measured again, not remembered
+                run("compress", self.model, "-o", second, "--size", size, "--threads", 2, "--max-kl", 100, *self.calibration(), env=elsewhere)
                 self.assertEqual(weight_hashes(first), weight_hashes(second), "choices depend on the number of threads")
                 report = json.loads((first / "report.json").read_text())
                 self.assertLessEqual(report["result"]["bytes"], size)
