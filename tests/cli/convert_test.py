@@ -73,6 +73,7 @@ class Maker:
 
 
 class Awq(Maker):
+    form = "4-bit, groups of 128, asymmetric"
     config = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm", "zero_point": True}
     order = (0, 2, 4, 6, 1, 3, 5, 7)
 
@@ -96,6 +97,7 @@ def group_config(fmt, **weights):
 
 
 class Int8(Maker):
+    form = "8-bit, one group a row, symmetric"
     config = group_config("int-quantized", type="int", strategy="channel")
 
     def tensors(self, name):
@@ -108,6 +110,7 @@ class Int8(Maker):
 
 
 class Fp8(Maker):
+    form = "FP8, a scale a row"
     config = group_config("float-quantized", type="float", strategy="channel")
     numbers = bytes(0 if byte & 127 == 127 else byte for byte in range(256))  # without NaN
 
@@ -126,6 +129,7 @@ class Fp8(Maker):
 
 
 class Fp8Blocks(Fp8):
+    form = "FP8, a scale each 128 x 128"
     config = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
 
     def tensors(self, name):
@@ -140,6 +144,7 @@ class Fp8Blocks(Fp8):
 
 
 class Nf4(Maker):
+    form = "NF4, blocks of 64"
     config = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
 
     def tensors(self, name):
@@ -155,6 +160,7 @@ class Nf4(Maker):
 
 
 class Aqlm(Maker):
+    form = "AQLM, 2 x 8 bits for 1 x 8"
     config = {"quant_method": "aqlm", "in_group_size": 8, "out_group_size": 1, "num_codebooks": 2, "nbits_per_codebook": 8}
 
     def tensors(self, name):
@@ -169,6 +175,7 @@ class Aqlm(Maker):
 
 
 class Bitmask(Maker):
+    form = "kept of BF16"
     config = {"quant_method": "compressed-tensors", "format": "dense", "sparsity_config": {"format": "sparse-bitmask"}}
 
     def mask(self):
@@ -196,6 +203,7 @@ class Bitmask(Maker):
 
 
 class TwoOfFour(Bitmask):
+    form = "2:4 of BF16"
     config = {"quant_method": "compressed-tensors", "format": "dense", "sparsity_config": {"format": "sparse-24-bitmask"}}
 
     def mask(self):
@@ -270,6 +278,11 @@ class Matrix(PareTest):
         config = json.loads((folder / "config.json").read_text())
         config["quantization_config"] = kind.config
         (folder / "config.json").write_text(json.dumps(config))
+        shown = json.loads(run("inspect", folder, "--tensors", "--json").stdout)
+        self.assertEqual(shown["format"], kind.config["quant_method"])
+        self.assertTrue(all(tensor["readable"] for tensor in shown["tensors"]))
+        self.assertEqual(sum(kind.form in tensor["form"] for tensor in shown["tensors"]), len(made), label)
+        run("run", folder, "ab", "--raw", "-n", 2, "--temp", 0)
         values = self.dense(folder)
         rng = random.Random(label)
         for name, maker in made.items():
