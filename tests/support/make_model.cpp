@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   app.add_option("--layers", layers);
   app.add_option("--seed", model.seed);
   app.add_option("--hidden", model.hidden);
+  app.add_option("--intermediate", model.intermediate);
   CLI11_PARSE(app, argc, argv);
   if (shapes == "llama8b") {
     model = {.vocab = 128256,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <thread>
 
 #include "pare/base/error.h"
@@ -100,6 +101,10 @@ class Converter {
  public:
   Converter(const ModelFiles& source, const ConvertOptions& options) : source_(source), options_(options) {
     if (!options.type.empty() || options.bits > 0) linears_.emplace(source);
+    if (options.format != OutputFormat::gptq) return;
+    for (const ParameterInfo& parameter : source.parameters()) {
+      if (in_block(parameter)) common_ = std::gcd(common_, parameter.shape[1]);
+    }
   }
 
   Step step_for(const ParameterInfo& parameter) {
@@ -271,7 +276,7 @@ class Converter {
   int64_t usual_group(int64_t cols) const {
     if (options_.group == -1) return cols;
     for (const int64_t group : {128, 64, 32}) {
-      if (cols % group == 0) return group;
+      if ((common_ > 0 ? common_ : cols) % group == 0) return group;
     }
     return cols;
   }
@@ -280,6 +285,8 @@ class Converter {
   const ConvertOptions& options_;
   std::optional<ModelLinears> linears_;
   Substitutions substitutions_;
+  int64_t common_ =
+      0;  // what divides the inputs of all layers, for transformers, which reads GPTQ of one group size only
 };
 
 // A kind of change, and to which tensors.

@@ -7,7 +7,8 @@
 //   bitmask (pruned)            dense        bitmask (compressed-tensors)       dense
 //   GPTQ, AWQ, INT8, packed     F32          in at least as many bits           the smallest type that holds them, of
 //                                                                               Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 TQ2_0
-//   GGUF Q4_0 Q5_0 Q8_0 TQ      F32          the same grid                      as it is
+//   GGUF Q4_0 Q5_0 Q8_0 TQ
+//   IQ4_NL MXFP4                F32          the same grid                      as it is
 //   other GGUF blocks           F32          lossy                              as it is
 //
 // Lossy, and refused with a list of what would change unless `lossy`: another type in GGUF (`type`), a grid where there

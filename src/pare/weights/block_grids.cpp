@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <string_view>
 
 #include "pare/base/checked.h"
 #include "pare/base/error.h"
@@ -21,12 +23,33 @@ struct GridType {
   int lowest, highest;
   bool minimum;           // d * code + m
   int64_t scale_at = -1;  // where d stands in the block; of those that are read as grids
+  bool any_level = true;  // else a few of them only: read as a grid, and no grid is written so
 };
 // By size, a type with a minimum after its like.
-constexpr GridType kGridTypes[] = {{"TQ1_0", 2, -1, 1, false, 52},  {"TQ2_0", 2, -1, 1, false, 64},
-                                   {"Q4_0", 4, -8, 7, false, 0},    {"Q4_1", 4, 0, 15, true},
-                                   {"Q5_0", 5, -16, 15, false, 0},  {"Q5_1", 5, 0, 31, true},
-                                   {"Q8_0", 8, -128, 127, false, 0}};
+constexpr GridType kGridTypes[] = {{"TQ1_0", 2, -1, 1, false, 52},        {"TQ2_0", 2, -1, 1, false, 64},
+                                   {"Q4_0", 4, -8, 7, false, 0},          {"Q4_1", 4, 0, 15, true},
+                                   {"Q5_0", 5, -16, 15, false, 0},        {"Q5_1", 5, 0, 31, true},
+                                   {"Q8_0", 8, -128, 127, false, 0},      {"IQ4_NL", 8, -128, 127, false, 0, false},
+                                   {"MXFP4", 5, -16, 15, false, 0, false}};
+
+bool is_mxfp4(const GridType& grid) {
+  return std::string_view(grid.name) == "MXFP4";
+}
+
+// What a block's levels are multiplied with; it is one in the block after.
+float take_scale(const GridType& grid, std::byte* block) {
+  std::byte* at = block + grid.scale_at;
+  if (is_mxfp4(grid)) {  // levels are halves there: 2^(e-127) * 0.5 = 2^(e-128)
+    const int exponent = std::to_integer<int>(*at);
+    *at = std::byte{128};
+    return exponent == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, exponent - 128);
+  }
+  uint16_t scale = 0;
+  const uint16_t one = float_to_f16(1.0f);
+  std::memcpy(&scale, at, sizeof scale);
+  std::memcpy(at, &one, sizeof one);
+  return f16_to_float(scale);
+}
 
 const GridType* grid_type(const GgmlType* type) {
   const auto found = std::find_if(std::begin(kGridTypes), std::end(kGridTypes),
@@ -71,6 +94,7 @@ WeightForm grid_form(const WeightForm& blocks) {
   form.dtype = Dtype::f16;  // the type to compute in, as its scales
   form.bits = grid_type(blocks.gguf_type)->bits;
   form.ternary = form.bits == 2;
+  if (is_mxfp4(*grid_type(blocks.gguf_type))) form.scale_dtype = Dtype::bf16;  // powers of two of any size
   form.group = blocks.gguf_type->block_elements;
   form.kept = form.elements();
   return form;
@@ -80,22 +104,22 @@ Weight grid_of(const Weight& weight) {
   const auto& blocks = std::get<GgufBlocks>(weight.base);
   const WeightForm form = grid_form(form_of(weight));
   const GridType& grid = *grid_type(blocks.type);
-  GroupedInts ints{.bits = form.bits, .group = form.group, .symmetric = true, .ternary = form.ternary};
+  GroupedInts ints{.bits = form.bits,
+                   .group = form.group,
+                   .symmetric = true,
+                   .scale_dtype = form.scale_dtype,
+                   .ternary = form.ternary};
   const int64_t rows = weight.rows(), cols = weight.cols(), row_bytes = packed_bytes(cols, ints.bits);
   ints.codes.resize(as_size(rows * row_bytes));
   ints.scales.reserve(as_size(rows * cols / form.group));
   std::vector<uint8_t> codes(as_size(cols));
   std::vector<std::byte> block(as_size(blocks.type->block_bytes));
   std::vector<float> levels(as_size(form.group));
-  const uint16_t one = float_to_f16(1.0f);
   const std::byte* src = blocks.data.span().data();
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < cols; c += form.group, src += block.size()) {
       std::memcpy(block.data(), src, block.size());
-      uint16_t scale = 0;
-      std::memcpy(&scale, block.data() + grid.scale_at, sizeof scale);
-      ints.scales.push_back(f16_to_float(scale));
-      std::memcpy(block.data() + grid.scale_at, &one, sizeof one);  // with d = 1 a block decodes to its levels
+      ints.scales.push_back(take_scale(grid, block.data()));
       decode_blocks(*blocks.type, block, levels);
       for (int64_t j = 0; j < form.group; ++j) {
         codes[as_size(c + j)] = static_cast<uint8_t>(static_cast<int>(levels[as_size(j)]) - grid.lowest);
@@ -109,7 +133,7 @@ Weight grid_of(const Weight& weight) {
 std::optional<Weight> exact_blocks(const Weight& weight, const GgmlType& type) {
   const GridType* grid = grid_type(&type);
   const int64_t rows = weight.rows(), cols = weight.cols(), size = type.block_elements;
-  if (grid == nullptr || cols % size != 0) return std::nullopt;
+  if (grid == nullptr || !grid->any_level || cols % size != 0) return std::nullopt;
   const GroupedInts ints = plain_ints(weight);
   const ScalarType& scalar = *scalar_type(type);
   const int64_t groups = groups_in(cols, ints.group), row_bytes = packed_bytes(cols, ints.bits);

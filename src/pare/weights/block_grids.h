@@ -2,7 +2,9 @@
 //
 //   Q4_0 Q5_0 Q8_0   d * level, level in -8..7, -16..15, -128..127; groups of 32
 //   TQ1_0 TQ2_0      d * level, level in -1..1; groups of 256
-//   Q4_1 Q5_1        d * code + m: a grid with zero points becomes one where scale * zero is a number of f16; the other
+//   IQ4_NL MXFP4     d * level, level one of 16 in -127..113 or in -12..12: read as grids of 8 and 5 bits in groups of
+//   32 Q4_1 Q5_1        d * code + m: a grid with zero points becomes one where scale * zero is a number of f16; the
+//   other
 //                    way there is none, m being no multiple of d
 //
 // A group of 64 or 128 is several blocks with the same scale. Scales of any type go where f16 holds each of them.

@@ -74,7 +74,7 @@ TEST(BlockGrids, EveryBlockOfAPlainTypeIsAGrid) {
   std::vector<float> values(3 * 512);
   const CounterRandom random(4, "values");
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(random.uniform(i)) - 0.5f;
-  for (const char* name : {"Q4_0", "Q5_0", "Q8_0", "TQ1_0", "TQ2_0"}) {
+  for (const char* name : {"Q4_0", "Q5_0", "Q8_0", "TQ1_0", "TQ2_0", "IQ4_NL", "MXFP4"}) {
     SCOPED_TRACE(name);
     const GgmlType& type = *ggml_type_named(name);
     std::vector<std::byte> data(values.size() / static_cast<size_t>(type.block_elements) *
@@ -84,6 +84,13 @@ TEST(BlockGrids, EveryBlockOfAPlainTypeIsAGrid) {
     const Weight grid = grid_of(blocks);
     check_weight(grid, "w");
     EXPECT_EQ(grid.unpack(), blocks.unpack());
+    EXPECT_EQ(grid.describe(), grid_form(form_of(blocks)).describe());
+    EXPECT_EQ(form_of(grid).scale_dtype, grid_form(form_of(blocks)).scale_dtype);
+    if (type.name == "IQ4_NL" || type.name == "MXFP4") {  // of grids, few are these
+      EXPECT_FALSE(exact_blocks(grid, type));
+      EXPECT_EQ(exact_blocks(grid, *exact_block_type(grid))->unpack(), blocks.unpack());
+      continue;
+    }
     const Weight back = *exact_blocks(grid, type);
     EXPECT_TRUE(std::ranges::equal(std::get<GgufBlocks>(back.base).data.span(), std::span(data)));
   }

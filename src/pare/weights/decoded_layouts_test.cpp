@@ -170,6 +170,15 @@ TEST(Int8Layout, EveryValueIsScaleTimesCodeLessZero) {
   }
 }
 
+TEST(Int8Layout, ZeroPointsThatAreAllZeroAreNone) {
+  Store store;
+  const Int8Parts parts{store.view("m.weight", Dtype::i8, {4, 8}, random_bytes<int8_t>(32, 1)),
+                        store.floats("m.weight_scale", Dtype::bf16, {4, 1}, some_scales(4)),
+                        store.view("m.weight_zero_point", Dtype::i8, {4, 1}, std::vector<int8_t>(4))};
+  EXPECT_EQ(int8_form(parts, -1).describe(), "8-bit, one group a row, symmetric");
+  EXPECT_EQ(unpack_int8(parts, -1).describe(), "8-bit, one group a row, symmetric");
+}
+
 TEST(Int8Layout, MalformedTensorsAreNamed) {
   Store store;
   const auto read = [&](const std::function<void(Int8Parts&)>& damage) {

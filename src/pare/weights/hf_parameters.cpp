@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -63,7 +64,14 @@ class Parts {
   AqlmParts aqlm(const std::string& m) const {
     return {view(m + ".codes"), view(m + ".codebooks"), view(m + ".scales")};
   }
-  Fp8Parts fp8(const std::string& m) const { return {view(m + ".weight"), view(m + fp8_scale())}; }
+  Fp8Parts fp8(const std::string& m) const {
+    if (const auto zeros = view_if(m + ".weight_zero_point")) {
+      const bool none =
+          std::all_of(zeros->data.begin(), zeros->data.end(), [](std::byte b) { return b == std::byte{0}; });
+      if (!none) throw UnsupportedError(zeros->name + ": FP8 weights with zero points are not read");
+    }
+    return {view(m + ".weight"), view(m + fp8_scale())};
+  }
   Int8Parts int8(const std::string& m) const {
     return {view(m + ".weight"), view(m + ".weight_scale"), view_if(m + ".weight_zero_point")};
   }

@@ -35,6 +35,12 @@ Int8Sizes sizes_of(const Int8Parts& parts, int64_t group) {
                    " or whole groups of the inputs");
 }
 
+// Older versions of the library wrote zeros for symmetric layers, too.
+bool has_zero_points(const Int8Parts& parts) {
+  return parts.zero_point && std::any_of(parts.zero_point->data.begin(), parts.zero_point->data.end(),
+                                         [](std::byte value) { return value != std::byte{0}; });
+}
+
 }  // namespace
 
 WeightForm int8_form(const Int8Parts& parts, int64_t group) {
@@ -43,7 +49,7 @@ WeightForm int8_form(const Int8Parts& parts, int64_t group) {
   form.shape = {s.out, s.in};
   form.kind = WeightForm::Kind::grouped_ints;
   form.bits = 8;
-  form.symmetric = !parts.zero_point.has_value();
+  form.symmetric = !has_zero_points(parts);
   form.group = s.group;
   form.scale_dtype = parts.scale.dtype;
   form.kept = form.elements();
@@ -52,8 +58,7 @@ WeightForm int8_form(const Int8Parts& parts, int64_t group) {
 
 Weight unpack_int8(const Int8Parts& parts, int64_t group) {
   const Int8Sizes s = sizes_of(parts, group);
-  GroupedInts ints{
-      .bits = 8, .group = s.group, .symmetric = !parts.zero_point.has_value(), .scale_dtype = parts.scale.dtype};
+  GroupedInts ints{.bits = 8, .group = s.group, .symmetric = !has_zero_points(parts), .scale_dtype = parts.scale.dtype};
   const auto shifted = [](std::byte value) { return static_cast<uint8_t>(std::to_integer<uint8_t>(value) ^ 0x80); };
   ints.codes.resize(parts.weight.data.size());
   std::transform(parts.weight.data.begin(), parts.weight.data.end(), ints.codes.begin(), shifted);
@@ -62,7 +67,7 @@ Weight unpack_int8(const Int8Parts& parts, int64_t group) {
   ints.scales.resize(as_size(stored));
   to_float(parts.scale.dtype, parts.scale.data.data(), stored, ints.scales.data());
   if (s.one_scale) ints.scales.resize(as_size(s.out), ints.scales.front());
-  if (parts.zero_point) {
+  if (!ints.symmetric) {
     ints.zeros.resize(as_size(stored));
     std::transform(parts.zero_point->data.begin(), parts.zero_point->data.end(), ints.zeros.begin(), shifted);
     if (s.one_scale) ints.zeros.resize(as_size(s.out), ints.zeros.front());

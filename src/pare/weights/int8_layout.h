@@ -23,7 +23,7 @@ struct Int8Parts {
 };
 
 // `group`: group_size of quantization_config, where it has one; else -1. All throw InputError naming the tensor.
-WeightForm int8_form(const Int8Parts& parts, int64_t group);  // from types and shapes alone
+WeightForm int8_form(const Int8Parts& parts, int64_t group);  // from types, shapes and zero points
 Weight unpack_int8(const Int8Parts& parts, int64_t group);
 
 }  // namespace pare

@@ -294,8 +294,16 @@ TEST_F(ModelFilesTest, Fp8FoldersAreDenseUnderTheirOwnName) {
   ASSERT_EQ(model.notes().size(), 1u);
   EXPECT_THAT(model.notes()[0], HasSubstr("1 layers have scales for rounding their inputs"));
 
-  drop("m.weight_scale");
-  drop("b.weight_scale");
+  add("m.weight_zero_point", Dtype::f8_e4m3, {4, 1}, all_bytes(4, 0));
+  add("b.weight_zero_point", Dtype::f8_e4m3, {2, 2}, all_bytes(4, 1));
+  const ModelFiles zeros = open_folder({{"quant_method", "compressed-tensors"},
+                                        {"format", "float-quantized"},
+                                        {"config_groups", {{"group_0", {{"weights", weights}}}}}});
+  EXPECT_EQ(zeros.read("m.weight").unpack()[6], 1.0f);
+  EXPECT_THAT(message_of([&] { zeros.read("b.weight"); }), HasSubstr("FP8 weights with zero points are not read"));
+
+  for (const char* name : {"m.weight_scale", "b.weight_scale", "m.weight_zero_point", "b.weight_zero_point"})
+    drop(name);
   add("m.weight_scale_inv", {1, 1}, {3});
   add("b.weight_scale_inv", {1, 2}, {3, 4});
   const ModelFiles other = open_folder({{"quant_method", "fp8"}, {"weight_block_size", {4, 4}}});
