@@ -18,8 +18,8 @@
 // layers.
 // `bits: none` and `sparsity: none` take back what was said before. Files are relative to where `pare` runs.
 // Unknown keys, wrong types, values out of range and keys given twice are UsageErrors with file, line and the nearest
-// known key. The common subset of llm-compressor's recipes is read too, and what of it cannot be kept is refused by
-// name.
+// known key. The common subset of llm-compressor's recipes and GPTQModel's quantize_config.json are read too,
+// and what of them cannot be kept is refused by name.
 #pragma once
 
 #include <cstdint>

@@ -42,5 +42,8 @@ const std::vector<WishField>& wish_fields();
 // Stages and modifiers of llm-compressor instead of our keys?
 bool is_llm_compressor(const YamlNode& root);
 Recipe from_llm_compressor(const RecipeReader& reader, const YamlNode& root);
+// GPTQModel's quantize_config.json?
+bool is_gptqmodel(const YamlNode& root);
+Recipe from_gptqmodel(const RecipeReader& reader, const YamlNode& root);
 
 }  // namespace pare

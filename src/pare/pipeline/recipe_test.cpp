@@ -350,5 +350,36 @@ TEST(LlmCompressorRecipe, RefusesByNameWhatItCannotKeep) {
   }
 }
 
+TEST(GptqModelRecipe, QuantizeConfigWithRules) {
+  const Recipe r = read(R"({
+  "bits": 4, "group_size": 64, "desc_act": true, "sym": false, "damp_percent": 0.05, "lm_head": false, "mse": 0.0,
+  "quant_method": "gptq", "checkpoint_format": "gptq_v2", "pack_dtype": "int32", "true_sequential": true,
+  "meta": {"quantizer": ["gptqmodel:7.7.0"]},
+  "dynamic": {"+:.*down_proj": {"bits": 8, "group_size": 32}, "-:.*\\.0\\.": {}, ".*\\.0\\..*q_proj": {"bits": 3}}
+})");
+  EXPECT_EQ(r.format, "gptq");
+  EXPECT_EQ(r.wish_for("model.layers.1.mlp.up_proj"),
+            (LayerWish{.method = "gptq", .bits = 4, .group = 64, .symmetric = false, .search = false, .damp = 0.05}));
+  EXPECT_EQ(r.wish_for("model.layers.1.mlp.down_proj").bits, 8);
+  EXPECT_EQ(r.wish_for("model.layers.1.mlp.down_proj").group, 32);
+  EXPECT_EQ(r.wish_for("model.layers.0.self_attn.q_proj").method, "none") << "the first rule that matches is theirs";
+  EXPECT_EQ(r.wish_for("model.layers.0.mlp.down_proj").bits, 8) << "the first rule that matches is theirs";
+  EXPECT_EQ(read(r.to_yaml()), r);
+}
+
+TEST(GptqModelRecipe, RefusesByNameWhatItCannotKeep) {
+  for (const auto& [text, named] : std::initializer_list<std::pair<const char*, const char*>>{
+           {R"({"bits": 4, "desc_act": false, "rotation": "hadamard"})", "\"rotation\""},
+           {R"({"bits": 4, "desc_act": false, "lm_head": true})", "\"lm_head\""},
+           {R"({"bits": 4, "desc_act": false, "quant_method": "awq"})", "awq"},
+           {R"({"desc_act": false, "group_size": 128})", "without bits"},
+           {R"({"bits": 9, "desc_act": false})", "bits"},
+           {R"({"bits": 4, "desc_act": false, "dynamic": {"+:(": {"bits": 8}}})", "regular expression"},
+           {R"({"bits": 4, "desc_act": false, "dynamic": {"+:a": {"adapter": "lora"}}})", "\"adapter\""},
+       }) {
+    EXPECT_THAT(refusal(text), AllOf(HasSubstr("recipe.yaml: line "), HasSubstr(named))) << text;
+  }
+}
+
 }  // namespace
 }  // namespace pare

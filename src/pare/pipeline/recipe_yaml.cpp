@@ -125,6 +125,7 @@ Recipe Recipe::from_yaml(std::string_view text, const std::string& where) {
   if (root.kind == YamlNode::Kind::null) return recipe;
   if (!root.is_map()) reader.fail(root, "expected a map (key: value), found " + root.describe());
   if (is_llm_compressor(root)) return from_llm_compressor(reader, root);
+  if (is_gptqmodel(root)) return from_gptqmodel(reader, root);
   for (size_t i = 0; i < root.keys.size(); ++i) {
     const YamlNode& key = root.keys[i];
     const YamlNode& value = root.items[i];
