@@ -142,6 +142,33 @@ def model_files_seeds():
         "ggml.add_space_prefix": ("bool", 0)}), tensors))
 
 
+def folder(name, quantization, tensors):
+    """As model_files_fuzz.cpp reads a folder: the length of config.json, config.json, model.safetensors."""
+    config = json.dumps({"model_type": "llama", "quantization_config": quantization}).encode()
+    config += b" " * (len(config) % 256 == ord("G"))  # else the whole would be taken for a GGUF
+    write("model_files", name, struct.pack("<H", len(config)) + config + safetensors(tensors))
+
+
+def folder_seeds():
+    """Quantized layers as other software stores them."""
+    folder("awq", {"quant_method": "awq", "bits": 4, "group_size": 4, "version": "gemm"},
+           [("m.qweight", "I32", [8, 2], made_up(64)), ("m.qzeros", "I32", [2, 2], made_up(16)), ("m.scales", "F16", [2, 16], halves(32))])
+    block = {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [2, 4]}
+    folder("float-quantized", {"quant_method": "compressed-tensors", "format": "float-quantized", "config_groups": {"g": {"weights": block}}},
+           [("m.weight", "F8_E4M3", [3, 8], made_up(24)), ("m.weight_scale", "BF16", [2, 2], bfloats(4)), ("m.input_scale", "BF16", [1], bfloats(1))])
+    folder("fp8", {"quant_method": "fp8", "weight_block_size": [4, 4]},
+           [("m.weight", "F8_E4M3", [3, 8], made_up(24)), ("m.weight_scale_inv", "F32", [1, 2], floats(2))])
+    folder("int-quantized", {"quant_method": "compressed-tensors", "format": "int-quantized"},
+           [("m.weight", "I8", [3, 8], made_up(24)), ("m.weight_scale", "BF16", [3, 1], bfloats(3)), ("m.weight_zero_point", "I8", [3, 1], made_up(3))])
+    state = b'{"quant_type":"nf4","blocksize":8,"shape":[3,8],"nested_blocksize":2,"nested_offset":0.25}'
+    folder("nf4", {"quant_method": "bitsandbytes", "load_in_4bit": True},
+           [("m.weight", "U8", [12, 1], made_up(12)), ("m.weight.absmax", "U8", [3], made_up(3)), ("m.weight.quant_map", "F32", [16], floats(16)),
+            ("m.weight.nested_absmax", "F32", [2], floats(2)), ("m.weight.nested_quant_map", "F32", [256], floats(256)),
+            ("m.weight.quant_state.bitsandbytes__nf4", "U8", [len(state)], state)])
+    folder("aqlm", {"quant_method": "aqlm", "in_group_size": 2, "num_codebooks": 2, "nbits_per_codebook": 3},
+           [("m.codes", "I8", [2, 3, 2], made_up(12)), ("m.codebooks", "F16", [2, 8, 1, 2], halves(32)), ("m.scales", "F16", [2, 1, 1, 1], halves(2))])
+
+
 # --- config.json
 
 def config_seeds():
@@ -327,5 +354,5 @@ def importance_matrix_seeds():
     write("importance_matrix", "gguf_sums_alone", gguf(about, [("output.weight.in_sum2", "F32", [4])]))
 
 
-for make in (importance_matrix_seeds, hub_listing_seeds, chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, config_seeds, layout_seeds, schema_seeds):
+for make in (importance_matrix_seeds, hub_listing_seeds, chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, folder_seeds, config_seeds, layout_seeds, schema_seeds):
     make()

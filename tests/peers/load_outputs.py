@@ -29,7 +29,7 @@ import checks
 import readers
 from variants import VARIANTS
 
-WINDOWS = {"tiny": (64, 1024), "real": (512, 1024)}  # of the perplexity: tokens a window, tokens
+WINDOWS = {"tiny": (64, 1024), "wide": (64, 1024), "real": (512, 1024)}  # of the perplexity: tokens a window, tokens
 # What Pare's warnings say of folders that current libraries refuse.
 BITMASKS_DROPPED = "fills these layers with random values"
 ASYMMETRIC_REFUSED = "refuses every asymmetric pack-quantized folder"
@@ -43,7 +43,8 @@ class Bench:
         os.environ["PARE_CACHE"] = str(self.work / "cache")
         make_model = pathlib.Path(self.pare).resolve().parent / "make_model"
         subprocess.run([make_model, self.work / "tiny"], check=True)
-        self.models = {"tiny": self.work / "tiny", "real": pathlib.Path(args.model).resolve()}
+        subprocess.run([make_model, self.work / "wide", "--hidden", "256", "--intermediate", "512", "--layers", "2"], check=True)
+        self.models = {"tiny": self.work / "tiny", "wide": self.work / "wide", "real": pathlib.Path(args.model).resolve()}
         root = pathlib.Path(__file__).resolve().parents[2]
         pages = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").glob("*.md"))]
         self.text = self.work / "text.txt"
@@ -88,7 +89,7 @@ class Bench:
 def compare(bench, variant):
     """(result, the cells of the row as far as it got)."""
     cells = {}
-    torch.set_num_threads(1 if variant.model == "tiny" else int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    torch.set_num_threads(1 if variant.model != "real" else int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     for name in ("out", "out.journal", "dense"):
         shutil.rmtree(bench.work / name, ignore_errors=True)
     try:
@@ -137,7 +138,7 @@ def compare_loaded(bench, variant, out, model, dense, reference, expected, cells
     cells["perplexity"] = f"{ours:.6g} {100 * off:.4f} %"
     if f16:  # with the same weights in f32 the figure is Pare's
         checks.same_perplexity(ours, checks.perplexity(reference, ids[:tokens], length), "f32")
-    quick = not f16 and variant.model == "tiny"  # GPTQModel dequantizes anew for each token
+    quick = not f16 and variant.model != "real"  # GPTQModel dequantizes anew for each token
     prompts = checks.PROMPTS if quick else checks.PROMPTS[:3]
     cells["text"] = checks.text(model, same_type, tokenizer, prompts)
     if variant.reader == "transformers":  # the type that the config names, which is what most people load

@@ -4,7 +4,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    model: str  # "tiny" or "real"
+    model: str  # "tiny", "wide" (its rows are multiples of 256) or "real"
     name: str
     options: tuple  # of pare compress; of pare convert when `convert`
     reader: str
@@ -31,6 +31,10 @@ def _gptq(bits, group, *more):
 
 def _gguf(bits, *more):
     return ("--format", "gguf", "--bits", bits, "--group", 32, *more)
+
+
+def _type(name, *more):
+    return ("--type", name, *more)
 
 
 MIXED = "bits: 4\ngroup: 32\nlayers:\n  - match: \"*.down_proj\"\n    bits: 8\n"
@@ -68,6 +72,9 @@ VARIANTS = [
     Variant("tiny", "gguf F16", ("--format", "gguf", "--dtype", "f16", "--lossy"), "gguf", convert=True),
     Variant("tiny", "gguf BF16", ("--format", "gguf", "--dtype", "bf16"), "gguf", convert=True),
     Variant("tiny", "gguf F32", ("--format", "gguf", "--dtype", "f32"), "gguf", convert=True),
+    *(Variant("tiny", f"gguf {name}", _type(name), "gguf") for name in ("Q5_0", "Q5_1", "IQ4_NL", "MXFP4")),
+    *(Variant("wide", f"gguf {name}", _type(name), "gguf") for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "TQ1_0", "TQ2_0", "Q4_K_M", "Q3_K_S")),
+    Variant("wide", "gguf by size", ("--size", "700kB"), "gguf"),
     Variant("real", "packed 4 g64", _packed(4, 64, *RTN), "transformers"),
     Variant("real", "packed 4 g64 asym", _packed(4, 64, "--asym", *RTN), "decompress"),
     Variant("real", "gptq 4 g64", _gptq(4, 64, *RTN), "gptqmodel"),

@@ -53,11 +53,11 @@ void apply_mask(const Mask& mask, int64_t cols, int64_t first, int64_t count, fl
 }
 
 // Where the f16 scales of a block stand; what must be finite for its values to be.
-struct BlockScales {
+struct ScalePlaces {
   uint32_t id;
   int64_t first, second;  // -1: there is no second
 };
-constexpr BlockScales kBlockScales[] = {{2, 0, -1},    {3, 0, 2},  {6, 0, -1}, {7, 0, 2},     {8, 0, -1},  {10, 80, 82},
+constexpr ScalePlaces kScalePlaces[] = {{2, 0, -1},    {3, 0, 2},  {6, 0, -1}, {7, 0, 2},     {8, 0, -1},  {10, 80, 82},
                                         {11, 108, -1}, {12, 0, 2}, {13, 0, 2}, {14, 208, -1}, {20, 0, -1}, {23, 0, -1}};
 
 class Checker {
@@ -170,12 +170,12 @@ class Checker {
     }
     const int64_t count = weight_.rows() * (weight_.cols() / type.block_elements);
     expect_count("bytes of blocks", blocks.data.size(), count * type.block_bytes);
-    for (const BlockScales& scales : kBlockScales) {
+    for (const ScalePlaces& scales : kScalePlaces) {
       if (scales.id == type.id) check_block_scales(blocks, scales, count);
     }
   }
 
-  void check_block_scales(const GgufBlocks& blocks, const BlockScales& scales, int64_t count) const {
+  void check_block_scales(const GgufBlocks& blocks, const ScalePlaces& scales, int64_t count) const {
     const auto* bytes = reinterpret_cast<const uint8_t*>(blocks.data.span().data());
     const auto finite = [&](int64_t offset) {
       return (bytes[offset + 1] & 0x7c) != 0x7c;
