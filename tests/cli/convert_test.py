@@ -352,7 +352,7 @@ class Convert(PareTest):
         run("convert", folder, "-o", self.fresh("back"), "--format", "hf")
         run("convert", self.model, "-o", folder / "b.gguf", "--type", "Q8_0", "--lossy")
         error = run("inspect", folder, check=3).stderr
-        self.assertIn("holds 2 GGUF files (a.gguf, b.gguf)", error)
+        self.assertIn("holds 2 GGUF models (a.gguf, b.gguf)", error)
 
     def test_losses_are_listed_and_nothing_is_written(self):
         out = self.fresh("out")

@@ -1,9 +1,11 @@
 #include "pare/base/model_path.h"
 
 #include <algorithm>
+#include <map>
 #include <vector>
 
 #include "pare/base/error.h"
+#include "pare/base/part_name.h"
 
 namespace pare {
 namespace {
@@ -41,19 +43,24 @@ std::string no_such_model(const std::filesystem::path& model) {
 std::filesystem::path model_in(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::is_directory(path, error) || std::filesystem::exists(path / "config.json", error)) return path;
-  std::vector<std::filesystem::path> found;
+  std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-    if (entry.path().extension() == ".gguf") found.push_back(entry.path());
+    if (entry.path().extension() == ".gguf") files.push_back(entry.path());
   }
-  if (found.empty()) return path;
-  if (found.size() == 1) return found.front();
-  std::sort(found.begin(), found.end());
+  std::sort(files.begin(), files.end());
+  std::map<std::filesystem::path, std::filesystem::path> models;  // by their first part: the first one that is there
+  for (const auto& file : files) models.emplace(first_part(file), file);
+  if (models.empty()) return path;
+  if (models.size() == 1) return models.begin()->second;
   constexpr size_t kShown = 8;
   std::string names;
-  for (size_t i = 0; i < found.size() && i < kShown; ++i) names += (i > 0 ? ", " : "") + found[i].filename().string();
-  if (found.size() > kShown) names += ", ...";
-  throw InputError(path.string() + ": holds " + std::to_string(found.size()) + " GGUF files (" + names +
-                   ") and no config.json. Give one of them: " + found.front().string());
+  size_t shown = 0;
+  for (const auto& [first, file] : models) {
+    if (shown++ < kShown) names += (names.empty() ? "" : ", ") + file.filename().string();
+  }
+  if (models.size() > kShown) names += ", ...";
+  throw InputError(path.string() + ": holds " + std::to_string(models.size()) + " GGUF models (" + names +
+                   ") and no config.json. Give one of them: " + models.begin()->second.string());
 }
 
 }  // namespace pare

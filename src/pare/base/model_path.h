@@ -14,8 +14,8 @@ bool is_hub_name(std::string_view text);
 // here: then NAME is more likely a slip.
 std::string no_such_model(const std::filesystem::path& model);
 
-// The model that a path stands for: the .gguf file in a folder without a config.json that holds one, else the path.
-// InputError naming them where there are several.
+// The model that a path stands for: the .gguf file in a folder without a config.json that holds one, or the parts of
+// one (the first that is there), else the path. InputError naming them where there are several.
 std::filesystem::path model_in(const std::filesystem::path& path);
 
 }  // namespace pare

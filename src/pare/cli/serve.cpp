@@ -15,6 +15,7 @@
 #include "pare/base/interrupt.h"
 #include "pare/base/json.h"
 #include "pare/base/log.h"
+#include "pare/base/part_name.h"
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
 #include "pare/cli/commands.h"
@@ -59,7 +60,9 @@ ModelFacts facts_of(const ModelFiles& files, const ServeArgs& args, const std::s
   auto name = std::filesystem::absolute(args.model).lexically_normal();
   if (!name.has_filename()) name = name.parent_path();
   const bool is_file = name.extension() == ".gguf";
-  facts.id = !args.alias.empty() ? args.alias : is_file ? name.stem().string() : name.filename().string();
+  facts.id = !args.alias.empty() ? args.alias
+             : is_file           ? without_part(name).filename().string()
+                                 : name.filename().string();
   facts.format = files.format();
   facts.chat_template_warning = warning;
   facts.created =

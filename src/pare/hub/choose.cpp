@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "pare/base/error.h"
+#include "pare/base/part_name.h"
 #include "pare/base/units.h"
 
 namespace pare {
@@ -54,18 +55,7 @@ bool matches_any(const std::string& path, const std::vector<std::string>& globs)
 
 // dir/Model-Q4_K_M-00001-of-00003.gguf -> dir/Model-Q4_K_M
 std::string gguf_model_name(const std::string& path) {
-  std::string name = path.substr(0, path.size() - 5);
-  const auto digits = [&](size_t begin) {
-    return std::all_of(name.begin() + static_cast<std::ptrdiff_t>(begin),
-                       name.begin() + static_cast<std::ptrdiff_t>(begin) + 5,
-                       [](char c) { return c >= '0' && c <= '9'; });
-  };
-  const size_t tail = std::string_view("-00001-of-00003").size();
-  if (name.size() > tail && name.substr(name.size() - 9, 4) == "-of-" && name[name.size() - tail] == '-' &&
-      digits(name.size() - tail + 1) && digits(name.size() - 5)) {
-    name.resize(name.size() - tail);
-  }
-  return name;
+  return without_part(path).string();
 }
 
 // The last word of the name, or the folder.

@@ -17,6 +17,10 @@ using enum ValueType;
 
 constexpr uint64_t kAlignment = 32;
 
+bool is_short(const std::string& key) {
+  return key == "split.no" || key == "split.count";
+}
+
 uint64_t padded(uint64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
@@ -109,29 +113,46 @@ struct Layout {
   uint64_t data_bytes = 0;
 };
 
-Layout lay_out(const GgufMetadata& metadata, const std::vector<GgufTensorSpec>& tensors) {
-  Layout layout;
-  Builder builder;
+uint64_t bytes_of(const GgufTensorSpec& tensor) {
+  PARE_ASSERT(tensor.type != nullptr && tensor.shape.size() >= 1 && tensor.shape.size() <= 4);
+  PARE_ASSERT(tensor.shape.back() % tensor.type->block_elements == 0);
+  const auto elements = checked_product(std::span<const int64_t>(tensor.shape));
+  PARE_ASSERT(elements && *elements > 0);
+  return static_cast<uint64_t>(*elements / tensor.type->block_elements * tensor.type->block_bytes);
+}
+
+void put_head(Builder& builder, const GgufMetadata& metadata, uint64_t tensors) {
   builder.bytes() = "GGUF";
   builder.number<uint32_t>(3);
-  builder.number<uint64_t>(tensors.size());
+  builder.number<uint64_t>(tensors);
   builder.number<uint64_t>(metadata.size());
   for (const auto& [key, value] : metadata) {
     PARE_ASSERT(key != "general.alignment");
     builder.string(key);
-    builder.value(value, true);
+    if (is_short(key)) {
+      builder.number<uint32_t>(u16);
+      builder.number(static_cast<uint16_t>(std::get<uint64_t>(value)));
+    } else {
+      builder.value(value, true);
+    }
   }
+}
+
+void put_entry(Builder& builder, const GgufTensorSpec& tensor, uint64_t offset) {
+  builder.string(tensor.name);
+  builder.number<uint32_t>(static_cast<uint32_t>(tensor.shape.size()));
+  for (size_t i = tensor.shape.size(); i-- > 0;) builder.number<uint64_t>(static_cast<uint64_t>(tensor.shape[i]));
+  builder.number<uint32_t>(tensor.type->id);
+  builder.number<uint64_t>(offset);
+}
+
+Layout lay_out(const GgufMetadata& metadata, const std::vector<GgufTensorSpec>& tensors) {
+  Layout layout;
+  Builder builder;
+  put_head(builder, metadata, tensors.size());
   for (const GgufTensorSpec& tensor : tensors) {
-    PARE_ASSERT(tensor.type != nullptr && tensor.shape.size() >= 1 && tensor.shape.size() <= 4);
-    PARE_ASSERT(tensor.shape.back() % tensor.type->block_elements == 0);
-    const auto elements = checked_product(std::span<const int64_t>(tensor.shape));
-    PARE_ASSERT(elements && *elements > 0);
-    const auto bytes = static_cast<uint64_t>(*elements / tensor.type->block_elements * tensor.type->block_bytes);
-    builder.string(tensor.name);
-    builder.number<uint32_t>(static_cast<uint32_t>(tensor.shape.size()));
-    for (size_t i = tensor.shape.size(); i-- > 0;) builder.number<uint64_t>(static_cast<uint64_t>(tensor.shape[i]));
-    builder.number<uint32_t>(tensor.type->id);
-    builder.number<uint64_t>(layout.data_bytes);
+    const uint64_t bytes = bytes_of(tensor);
+    put_entry(builder, tensor, layout.data_bytes);
     const bool is_new = layout.tensors.emplace(tensor.name, Placed{layout.data_bytes, bytes}).second;
     PARE_ASSERT(is_new);
     layout.data_bytes = padded(layout.data_bytes + bytes);
@@ -144,8 +165,26 @@ Layout lay_out(const GgufMetadata& metadata, const std::vector<GgufTensorSpec>& 
 }  // namespace
 
 uint64_t gguf_file_bytes(const GgufMetadata& metadata, const std::vector<GgufTensorSpec>& tensors) {
-  const Layout layout = lay_out(metadata, tensors);
-  return layout.header.size() + layout.data_bytes;
+  GgufSize size(metadata);
+  for (const GgufTensorSpec& tensor : tensors) size.add(tensor);
+  return size.bytes();
+}
+
+GgufSize::GgufSize(const GgufMetadata& metadata) {
+  Builder builder;
+  put_head(builder, metadata, 0);
+  header_ = builder.bytes().size();
+}
+
+void GgufSize::add(const GgufTensorSpec& tensor) {
+  Builder builder;
+  put_entry(builder, tensor, 0);
+  header_ += builder.bytes().size();
+  data_ += padded(bytes_of(tensor));
+}
+
+uint64_t GgufSize::bytes() const {
+  return padded(header_) + data_;
 }
 
 struct GgufWriter::State {
@@ -157,6 +196,7 @@ GgufWriter::GgufWriter(const std::filesystem::path& path, const GgufMetadata& me
                        std::vector<GgufTensorSpec> tensors) {
   Layout layout = lay_out(metadata, tensors);
   const uint64_t bytes = layout.header.size() + layout.data_bytes;
+  PARE_ASSERT(bytes == gguf_file_bytes(metadata, tensors));
   state_.reset(new State{std::move(layout), {path, bytes}});
   state_->file.write_at(0, std::as_bytes(std::span(state_->layout.header)));
 }

@@ -18,11 +18,22 @@ struct GgufTensorSpec {
   std::vector<int64_t> shape;  // torch's order
 };
 
-// Metadata in the order given. Integer width in the file: see gguf_writer.cpp (u32 where the value fits and the key is
-// one that llama.cpp reads as u32, which is all of them but a few).
+// Metadata in the order given. Integers are u32 or i32 in the file, wider ones only where the value needs it: that is
+// what llama.cpp reads, but for split.no and split.count, which are u16.
 using GgufMetadata = std::vector<std::pair<std::string, GgufValue>>;
 
 uint64_t gguf_file_bytes(const GgufMetadata& metadata, const std::vector<GgufTensorSpec>& tensors);
+
+// The same while tensors are added.
+class GgufSize {
+ public:
+  explicit GgufSize(const GgufMetadata& metadata);
+  void add(const GgufTensorSpec& tensor);
+  uint64_t bytes() const;
+
+ private:
+  uint64_t header_ = 0, data_ = 0;
+};
 
 class GgufWriter {
  public:

@@ -167,12 +167,12 @@ GgufMetadata made_metadata(const ExportJob& job) {
 
 // What Llama-3's rope scaling is to GGUF; from a GGUF as it stands there.
 std::vector<float> divisors_for(const ExportJob& job) {
-  const GgufFile* file = job.source->gguf();
-  if (file == nullptr) return gguf_rope_freqs(job.source->config()).value_or(std::vector<float>());
-  const GgufTensor* tensor = file->find(kRopeFreqs);
+  const GgufParts* parts = job.source->gguf();
+  if (parts == nullptr) return gguf_rope_freqs(job.source->config()).value_or(std::vector<float>());
+  const GgufTensor* tensor = parts->find(kRopeFreqs);
   if (tensor == nullptr || tensor->type != ggml_type_named("F32")) return {};
   std::vector<float> divisors(tensor->bytes / sizeof(float));
-  std::memcpy(divisors.data(), file->bytes(*tensor).data(), tensor->bytes);
+  std::memcpy(divisors.data(), parts->file_of(kRopeFreqs)->bytes(*tensor).data(), tensor->bytes);
   return divisors;
 }
 
@@ -228,6 +228,7 @@ std::vector<std::byte> gguf_bytes(const Weight& weight, const WeightForm& form, 
 
 GgufPlan plan_gguf(const ExportJob& job) {
   GgufPlan plan;
+  std::vector<GgufTensorSpec> tensors;
   const GgufModel model = GgufModel::of_config(job.source->config());
   for (size_t i = 0; i < job.parameters.size(); ++i) {
     const ExportParameter& parameter = job.parameters[i];
@@ -239,50 +240,66 @@ GgufPlan plan_gguf(const ExportJob& job) {
       throw UnsupportedError(parameter.name + ": gguf has no name for this tensor in architecture " +
                              model.architecture + ". Use --format hf");
     }
-    plan.tensors.push_back({*name, gguf_type_for(parameter.form), parameter.form.shape});
+    tensors.push_back({*name, gguf_type_for(parameter.form), parameter.form.shape});
     plan.parameters.push_back(i);
   }
-  plan.metadata = job.source->gguf() != nullptr ? copied_metadata(*job.source->gguf()) : made_metadata(job);
+  GgufMetadata metadata =
+      job.source->gguf() != nullptr ? copied_metadata(job.source->gguf()->first()) : made_metadata(job);
   plan.rope_divisors = divisors_for(job);
   if (!plan.rope_divisors.empty()) {
-    plan.tensors.push_back({kRopeFreqs, ggml_type_named("F32"), {static_cast<int64_t>(plan.rope_divisors.size())}});
+    tensors.push_back({kRopeFreqs, ggml_type_named("F32"), {static_cast<int64_t>(plan.rope_divisors.size())}});
   }
-  const std::string type = job.gguf_mix.empty() ? main_type(plan.tensors) : job.gguf_mix;
-  if (const auto number = file_type_number(type)) set(plan.metadata, "general.file_type", *number);
-  if (std::any_of(plan.tensors.begin(), plan.tensors.end(),
-                  [](const auto& tensor) { return is_quantized(*tensor.type); })) {
-    set(plan.metadata, "general.quantization_version", uint64_t{2});
+  const std::string type = job.gguf_mix.empty() ? main_type(tensors) : job.gguf_mix;
+  if (const auto number = file_type_number(type)) set(metadata, "general.file_type", *number);
+  if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantized(*tensor.type); })) {
+    set(metadata, "general.quantization_version", uint64_t{2});
   }
-  set(plan.metadata, "general.quantized_by", job.quantized_by);
-  plan.file_name = model_base_name(*job.source) + "-" + type + ".gguf";
+  set(metadata, "general.quantized_by", job.quantized_by);
+  const std::string name = job.gguf_name.empty() ? model_base_name(*job.source) + "-" + type : job.gguf_name;
+  plan.files = split_gguf(name, metadata, std::move(tensors), job.split_bytes);
   return plan;
 }
+
+namespace {
+
+void write_parameter(const ExportParameter& parameter, const GgufModel& model, const std::string& tensor,
+                     GgufWriter& writer) {
+  const Weight weight = parameter.read();
+  check_promise(parameter, weight);
+  std::vector<std::byte> bytes = gguf_bytes(weight, parameter.form, parameter.name);
+  if (model.is_raised_norm(parameter.name)) {
+    std::vector<float> values(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    for (float& value : values) value += 1;
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+  }
+  if (const int64_t heads = model.permuted_heads(parameter.name); heads > 0) {
+    bytes = reorder_rows(bytes, parameter.form.shape[0], heads, RowOrder::to_gguf);
+  }
+  writer.write(tensor, bytes);
+}
+
+}  // namespace
 
 void write_gguf(const ExportJob& job, const GgufPlan& plan, const std::filesystem::path& folder,
                 const std::function<void(const std::string&)>& progress) {
   const GgufModel model = GgufModel::of_config(job.source->config());
-  GgufWriter writer(folder / plan.file_name, plan.metadata, plan.tensors);
-  for (size_t t = 0; t < plan.parameters.size(); ++t) {
-    const ExportParameter& parameter = job.parameters[plan.parameters[t]];
-    const Weight weight = parameter.read();
-    check_promise(parameter, weight);
-    std::vector<std::byte> bytes = gguf_bytes(weight, parameter.form, parameter.name);
-    if (model.is_raised_norm(parameter.name)) {
-      std::vector<float> values(bytes.size() / sizeof(float));
-      std::memcpy(values.data(), bytes.data(), bytes.size());
-      for (float& value : values) value += 1;
-      std::memcpy(bytes.data(), values.data(), bytes.size());
+  auto next = plan.parameters.begin();
+  for (const GgufPart& file : plan.files) {
+    GgufWriter writer(folder / file.file_name, file.metadata, file.tensors);
+    for (const GgufTensorSpec& tensor : file.tensors) {
+      if (next == plan.parameters.end()) {
+        writer.write(kRopeFreqs, std::as_bytes(std::span(plan.rope_divisors)));
+        continue;
+      }
+      const ExportParameter& parameter = job.parameters[*next++];
+      write_parameter(parameter, model, tensor.name, writer);
+      job.source->release(parameter.name);
+      if (progress) progress(parameter.name);
+      stop_if_interrupted();
     }
-    if (const int64_t heads = model.permuted_heads(parameter.name); heads > 0) {
-      bytes = reorder_rows(bytes, parameter.form.shape[0], heads, RowOrder::to_gguf);
-    }
-    writer.write(plan.tensors[t].name, bytes);
-    job.source->release(parameter.name);
-    if (progress) progress(parameter.name);
-    stop_if_interrupted();
+    writer.finish();
   }
-  if (!plan.rope_divisors.empty()) writer.write(kRopeFreqs, std::as_bytes(std::span(plan.rope_divisors)));
-  writer.finish();
 }
 
 }  // namespace pare

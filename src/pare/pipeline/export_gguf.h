@@ -1,4 +1,4 @@
-// A model as one .gguf file.
+// A model as one .gguf file, or as the parts that it is split into.
 #pragma once
 
 #include <filesystem>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "pare/io/gguf_writer.h"
+#include "pare/io/gguf_split.h"
 #include "pare/pipeline/exporter.h"
 
 namespace pare {
@@ -22,9 +22,7 @@ std::string gguf_why_not(const WeightForm& form);  // empty: it fits
 std::vector<std::byte> gguf_bytes(const Weight& weight, const WeightForm& form, const std::string& name);
 
 struct GgufPlan {
-  std::string file_name;  // "SmolLM2-135M-Instruct-Q4_1.gguf"
-  GgufMetadata metadata;
-  std::vector<GgufTensorSpec> tensors;
+  std::vector<GgufPart> files;       // "SmolLM2-135M-Instruct-Q4_1.gguf"
   std::vector<size_t> parameters;    // of the job, one for each of the first tensors
   std::vector<float> rope_divisors;  // of rope_freqs.weight, the last tensor; mostly there is none
 };

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "pare/base/error.h"
+#include "pare/base/part_name.h"
 #include "pare/weights/bitmask_layout.h"
 #include "pare/weights/compressed_tensors_layout.h"
 #include "pare/weights/gptq_layout.h"
@@ -158,11 +159,8 @@ std::vector<Shard> deal_out(const ExportJob& job, const std::vector<StoredAs>& a
   for (size_t i = 0; i < shards.size(); ++i) {
     std::stable_sort(shards[i].tensors.begin(), shards[i].tensors.end(),
                      [](const TensorSpec& a, const TensorSpec& b) { return size_of(a.dtype) > size_of(b.dtype); });
-    char name[64] = "model.safetensors";
-    if (shards.size() > 1) {
-      std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards.size());
-    }
-    shards[i].file_name = name;
+    const auto number = static_cast<int64_t>(i + 1), count = static_cast<int64_t>(shards.size());
+    shards[i].file_name = (count > 1 ? part_stem("model", number, count) : "model") + ".safetensors";
   }
   return shards;
 }

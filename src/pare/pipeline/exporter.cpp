@@ -9,7 +9,6 @@
 #include "pare/base/interrupt.h"
 #include "pare/base/json.h"
 #include "pare/base/units.h"
-#include "pare/io/gguf.h"
 #include "pare/io/hf_folder.h"
 #include "pare/io/safetensors_writer.h"
 #include "pare/pipeline/export_config.h"
@@ -138,13 +137,16 @@ ExportSizes export_sizes(const ExportJob& job) {
   ExportSizes sizes;
   if (job.format == OutputFormat::gguf) {
     const GgufPlan plan = plan_gguf(job);
-    sizes.file_names = {plan.file_name};
-    sizes.file_bytes = {gguf_file_bytes(plan.metadata, plan.tensors)};
+    for (const GgufPart& file : plan.files) {
+      sizes.file_names.push_back(file.file_name);
+      sizes.file_bytes.push_back(gguf_file_bytes(file.metadata, file.tensors));
+    }
     sizes.parameter_bytes.resize(job.parameters.size());
-    for (size_t t = 0; t < plan.parameters.size(); ++t) {
-      const GgmlType& type = *plan.tensors[t].type;
-      const auto elements = static_cast<uint64_t>(job.parameters[plan.parameters[t]].form.elements());
-      sizes.parameter_bytes[plan.parameters[t]] =
+    for (const size_t index : plan.parameters) {
+      const WeightForm& form = job.parameters[index].form;
+      const GgmlType& type = *gguf_type_for(form);
+      const auto elements = static_cast<uint64_t>(form.elements());
+      sizes.parameter_bytes[index] =
           elements / static_cast<uint64_t>(type.block_elements) * static_cast<uint64_t>(type.block_bytes);
     }
   } else {

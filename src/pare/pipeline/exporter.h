@@ -3,7 +3,8 @@
 //   hf                   Hugging Face folder, dense weights of the model's dtype (pruned, or dequantized for study)
 //   gptq                 GPTQ v1, v2 when asymmetric: qweight, qzeros, scales, g_idx
 //   compressed-tensors   pack-quantized for integers; sparse-24-bitmask / sparse-bitmask for masks
-//   gguf                 one .gguf file; Q4_0, Q4_1, Q8_0 where the grid is exactly theirs, F16/BF16/F32 otherwise
+//   gguf                 one .gguf file, or the parts of one; Q4_0, Q4_1, Q8_0 where the grid is exactly theirs,
+//   F16/BF16/F32 otherwise
 //
 // A job names every parameter with its form (known before the work) and how to get its value (asked for once, in
 // order, one at a time). Memory: one parameter. The sizes are known to the byte before anything is written.
@@ -47,7 +48,9 @@ struct ExportJob {
   bool true_sequential = true;
   uint64_t shard_bytes = 5'000'000'000;
   std::optional<GptqVersion> gptq_version = {};  // nothing: v2 when a layer is asymmetric, else v1
-  std::string gguf_mix;  // what a GGUF file is called after; empty: after the type of most of its bytes
+  std::string gguf_mix;        // what a GGUF file is called after; empty: after the type of most of its bytes
+  std::string gguf_name = {};  // what it is called instead, without .gguf; empty: after model and type
+  uint64_t split_bytes = 0;    // of a GGUF file at most: a larger model is written in parts; 0: in one
 };
 
 // Empty when `form` can be written in `format`, or why not ("gptq has no 5-bit form", "gguf wants groups of 32").

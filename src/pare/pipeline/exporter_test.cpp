@@ -6,7 +6,7 @@
 #include <regex>
 
 #include "pare/base/error.h"
-#include "pare/io/gguf.h"
+#include "pare/io/gguf_split.h"
 #include "pare/io/hf_folder.h"
 #include "pare/io/safetensors.h"
 #include "pare/io/test_files.h"
@@ -358,10 +358,10 @@ TEST_F(ExporterTest, GgufHoldsGridsOf32Exactly) {
     EXPECT_EQ(written.find("model.layers.1.self_attn.q_proj.weight")->format, one.type);
     EXPECT_EQ(written.find("model.norm.weight")->format, "F32");
     EXPECT_EQ(written.config()["num_key_value_heads"], 2);
-    EXPECT_EQ(written.gguf()->integer("general.quantization_version"), 2);
-    EXPECT_EQ(written.gguf()->text("general.quantized_by"), "Pare");
+    EXPECT_EQ(written.gguf()->first().integer("general.quantization_version"), 2);
+    EXPECT_EQ(written.gguf()->first().text("general.quantized_by"), "Pare");
     // padded to the rows of the embedding, and the same ids
-    EXPECT_EQ(written.gguf()->texts("tokenizer.ggml.tokens").size(), static_cast<size_t>(kVocabulary));
+    EXPECT_EQ(written.gguf()->first().texts("tokenizer.ggml.tokens").size(), static_cast<size_t>(kVocabulary));
     const std::string words = "the hen, <|end|> \xc3\xa9";
     EXPECT_EQ(Tokenizer::open(written.path()).encode(words), Tokenizer::open(source()).encode(words));
   }

@@ -8,8 +8,9 @@
 #include <set>
 #include <sstream>
 
+#include "pare/base/part_name.h"
 #include "pare/base/units.h"
-#include "pare/io/gguf.h"
+#include "pare/io/ggml_type.h"
 #include "pare/io/hf_folder.h"
 #include "pare/pipeline/export_config.h"
 
@@ -158,8 +159,8 @@ std::string how_to_load(const ExportJob& job, const ExportSizes& sizes) {
 }  // namespace
 
 std::string model_base_name(const ModelFiles& source) {
-  if (const GgufFile* file = source.gguf()) {
-    std::string stem = file->path().stem().string();
+  if (source.gguf() != nullptr) {
+    std::string stem = without_part(source.path()).filename().string();
     // without the type at its end: "SmolLM2-135M-Instruct.Q4_1"
     const size_t cut = stem.find_last_of(".-");
     if (cut != std::string::npos && cut > 0) {

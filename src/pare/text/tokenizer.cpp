@@ -8,6 +8,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/model_path.h"
+#include "pare/io/gguf_split.h"
 #include "pare/text/post_processor.h"
 #include "pare/text/pre_tokenizer.h"
 #include "pare/text/text_decoder.h"
@@ -124,7 +125,7 @@ Tokenizer Tokenizer::open(const std::filesystem::path& given) {
   if (!std::filesystem::exists(given)) throw InputError(no_such_model(given));
   const std::filesystem::path model = std::filesystem::exists(given / "tokenizer.json") ? given : model_in(given);
   if (!std::filesystem::is_directory(model)) {
-    if (model.extension() != ".json") return from_gguf(GgufFile::open(model));
+    if (model.extension() != ".json") return from_gguf(GgufParts::open(model).first());
     return from_json(read_file(model), model.string());
   }
   const auto path = model / "tokenizer.json";

@@ -135,17 +135,18 @@ void add_gemma(const Keys& keys, const std::string& architecture, json& config) 
   }
 }
 
-bool any_tensor(const GgufFile& file, const std::string& stem) {
-  return file.find("blk.0." + stem) != nullptr;
+bool any_tensor(const GgufParts& parts, const std::string& stem) {
+  return parts.find("blk.0." + stem) != nullptr;
 }
 
 }  // namespace
 
-json config_from_gguf(const GgufFile& file) {
+json config_from_gguf(const GgufParts& parts) {
+  const GgufFile& file = parts.first();  // its metadata are those of all
   const GgufModel model = GgufModel::of(file);
   const Keys keys(file, model.architecture);
   const Family& family = kFamilies.at(model.architecture);
-  const GgufTensor* embedding = file.find("token_embd.weight");
+  const GgufTensor* embedding = parts.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) {
     throw InputError(file.path().string() + ": token_embd.weight is missing or no matrix");
   }
@@ -160,20 +161,20 @@ json config_from_gguf(const GgufFile& file) {
               {"max_position_embeddings", keys.integer("context_length")},
               {"rms_norm_eps", keys.number("attention.layer_norm_rms_epsilon")},
               {"rope_theta", keys.number("rope.freq_base", family.gemma && model.architecture == "gemma3" ? 1e6 : 1e4)},
-              {"tie_word_embeddings", file.find("output.weight") == nullptr}};
+              {"tie_word_embeddings", parts.find("output.weight") == nullptr}};
   const int64_t head_dim = head_dim_of(keys, config["hidden_size"].get<int64_t>(), model.heads);
   config["head_dim"] = head_dim;
   config[family.gemma ? "hidden_activation" : "hidden_act"] = family.gemma ? "gelu_pytorch_tanh" : "silu";
-  const GgufTensor* divisors = file.find("rope_freqs.weight");
-  const json scaling = divisors != nullptr
-                           ? scaling_from_divisors(file, *divisors, config["rope_theta"].get<double>(), head_dim)
-                           : scaling_from_keys(keys);
+  const GgufTensor* divisors = parts.find("rope_freqs.weight");
+  const json scaling = divisors != nullptr ? scaling_from_divisors(*parts.file_of(divisors->name), *divisors,
+                                                                   config["rope_theta"].get<double>(), head_dim)
+                                           : scaling_from_keys(keys);
   if (!scaling.is_null()) config["rope_scaling"] = scaling;
   if (model.architecture != "qwen2") {
-    config["attention_bias"] = any_tensor(file, "attn_q.bias") || any_tensor(file, "attn_output.bias");
+    config["attention_bias"] = any_tensor(parts, "attn_q.bias") || any_tensor(parts, "attn_output.bias");
   }
   if (model.architecture == "llama" || model.architecture == "smollm3") {
-    config["mlp_bias"] = any_tensor(file, "ffn_down.bias");
+    config["mlp_bias"] = any_tensor(parts, "ffn_down.bias");
   }
   if (family.gemma) add_gemma(keys, model.architecture, config);
   for (const auto& [key, name] :

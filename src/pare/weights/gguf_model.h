@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "pare/io/gguf.h"
+#include "pare/io/gguf_split.h"
 #include "pare/io/gguf_writer.h"
 
 namespace pare {
@@ -36,7 +37,7 @@ struct GgufModel {
 
 // gguf_config.cpp. What GGUF leaves to its reader to know (Gemma's attention scale by size of model, its local rope) is
 // as llama.cpp has it. A rope_freqs.weight becomes rope type llama3, or one that DecoderConfig refuses by name.
-nlohmann::json config_from_gguf(const GgufFile& file);
+nlohmann::json config_from_gguf(const GgufParts& parts);
 
 // Every key but the tokenizer's. UnsupportedError where GGUF's readers would compute something else than the config
 // says.

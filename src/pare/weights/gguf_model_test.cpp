@@ -52,7 +52,7 @@ json through_gguf(const json& config) {
   GgufWriter writer(path, gguf_metadata_from_config(config), tensors);
   for (const auto& [name, bytes] : data) writer.write(name, bytes);
   writer.finish();
-  const json back = config_from_gguf(GgufFile::open(path));
+  const json back = config_from_gguf(GgufParts::open(path));
   std::filesystem::remove(path);
   return back;
 }

@@ -34,10 +34,7 @@ Weight read_tensor(const GgufFile& file, const GgufTensor& tensor, const GgufMod
   return Weight{tensor.shape, GgufBlocks{tensor.type, std::move(data)}, {}};
 }
 
-}  // namespace
-
-std::vector<SourceParameter> gguf_parameters(const GgufFile& file) {
-  const GgufModel model = GgufModel::of(file);
+std::vector<SourceParameter> parameters_of(const GgufFile& file, const GgufModel& model) {
   std::vector<SourceParameter> parameters;
   for (const GgufTensor& tensor : file.header().tensors) {
     if (tensor.name == "rope_freqs.weight") continue;  // part of the config
@@ -67,6 +64,17 @@ std::vector<SourceParameter> gguf_parameters(const GgufFile& file) {
       parameter.read = [&file, &tensor, model, hf = *name] { return read_tensor(file, tensor, model, hf); };
     }
     parameters.push_back(std::move(parameter));
+  }
+  return parameters;
+}
+
+}  // namespace
+
+std::vector<SourceParameter> gguf_parameters(const GgufParts& parts) {
+  const GgufModel model = GgufModel::of(parts.first());
+  std::vector<SourceParameter> parameters;
+  for (const GgufFile& file : parts.files()) {
+    for (SourceParameter& parameter : parameters_of(file, model)) parameters.push_back(std::move(parameter));
   }
   return parameters;
 }

@@ -8,7 +8,7 @@
 #include "pare/base/error.h"
 #include "pare/base/fingerprint.h"
 #include "pare/base/model_path.h"
-#include "pare/io/gguf.h"
+#include "pare/io/gguf_split.h"
 #include "pare/io/hf_folder.h"
 #include "pare/io/mapped_file.h"
 #include "pare/weights/gguf_model.h"
@@ -23,7 +23,7 @@ struct ModelFiles::Impl {
   std::string format;
   nlohmann::json config;
   std::optional<HfFolder> folder;
-  std::optional<GgufFile> gguf;
+  std::optional<GgufParts> gguf;
   std::vector<ParameterInfo> infos;
   std::vector<SourceParameter> sources;  // [infos]
   std::map<std::string, size_t> by_name;
@@ -44,7 +44,8 @@ ModelFiles ModelFiles::open(const fs::path& path) {
     impl->config.erase("quantization_config");
     impl->config.erase("compression_config");
   } else if (model.extension() == ".gguf") {
-    impl->gguf = GgufFile::open(model);
+    impl->gguf = GgufParts::open(model);
+    impl->path = impl->gguf->first().path();
     impl->format = "gguf";
     impl->config = config_from_gguf(*impl->gguf);
     impl->sources = gguf_parameters(*impl->gguf);
@@ -75,7 +76,7 @@ const nlohmann::json& ModelFiles::config() const {
 const std::vector<ParameterInfo>& ModelFiles::parameters() const {
   return impl_->infos;
 }
-const GgufFile* ModelFiles::gguf() const {
+const GgufParts* ModelFiles::gguf() const {
   return impl_->gguf ? &*impl_->gguf : nullptr;
 }
 const HfFolder* ModelFiles::hf_folder() const {
@@ -106,13 +107,16 @@ void ModelFiles::release(const std::string& name) const {
   if (found == impl_->by_name.end()) return;
   for (const std::string& stored : impl_->sources[found->second].stored) {
     if (impl_->folder) impl_->folder->release(stored);
-    if (impl_->gguf) impl_->gguf->release(*impl_->gguf->find(stored));
+    if (impl_->gguf) impl_->gguf->file_of(stored)->release(*impl_->gguf->find(stored));
   }
 }
 
 std::vector<fs::path> ModelFiles::weight_files() const {
-  if (impl_->gguf) return {impl_->path};
   std::vector<fs::path> paths;
+  if (impl_->gguf) {
+    for (const GgufFile& file : impl_->gguf->files()) paths.push_back(file.path());
+    return paths;
+  }
   for (const SafetensorsFile& file : impl_->folder->files()) paths.push_back(file.path());
   return paths;
 }

@@ -3,7 +3,8 @@
 // Opens a Hugging Face folder (dense; GPTQ v1/v2; AWQ; compressed-tensors pack-, int-, naive- and float-quantized,
 // sparse-bitmask and sparse-24-bitmask; transformers' fp8; bitsandbytes' 4 bits; AQLM) or a .gguf file (llama, qwen2,
 // qwen3, gemma architectures: names mapped, q/k rows put back into Hugging Face's order, Gemma's +1 on norms undone,
-// config made from metadata), also by the folder that it is alone in. Only headers are read on opening.
+// config made from metadata), in one file or in the parts that gguf-split cuts it into, also by the folder that it is
+// alone in. Only headers are read on opening.
 #pragma once
 
 #include <filesystem>
@@ -17,7 +18,7 @@
 
 namespace pare {
 
-class GgufFile;
+class GgufParts;
 class HfFolder;
 
 struct ParameterInfo {
@@ -36,7 +37,7 @@ class ModelFiles {
   // Throws InputError / UnsupportedError with what is wrong and the way out.
   static ModelFiles open(const std::filesystem::path& model);
 
-  const std::filesystem::path& path() const;
+  const std::filesystem::path& path() const;             // the folder, the .gguf file or the first part of it
   std::string format() const;                            // "safetensors", "gguf", or quantization_config's quant_method
   const nlohmann::json& config() const;                  // Hugging Face's keys, without quantization_config
   const std::vector<ParameterInfo>& parameters() const;  // in the order of the files
@@ -46,7 +47,7 @@ class ModelFiles {
   uint64_t bytes() const;                       // of all weight files
   std::vector<std::string> notes() const;       // what the files hold that Pare makes no use of, in whole sentences
 
-  const GgufFile* gguf() const;       // nothing unless it is one
+  const GgufParts* gguf() const;      // nothing unless it is one
   const HfFolder* hf_folder() const;  // nothing unless it is one
   std::vector<std::filesystem::path> weight_files() const;
   // Changes when the config or the weights do: all bytes of files up to 1 GiB; of larger ones the header and 1 MiB of

@@ -10,7 +10,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/float_types.h"
-#include "pare/io/gguf_writer.h"
+#include "pare/io/gguf_split.h"
 #include "pare/io/safetensors_writer.h"
 #include "pare/weights/bitmask_layout.h"
 #include "pare/weights/compressed_tensors_layout.h"
@@ -77,12 +77,17 @@ class ModelFilesTest : public testing::Test {
     gguf_specs_.push_back({name, ggml, std::move(shape)});
     data_.push_back({name, std::move(data)});
   }
-  ModelFiles open_gguf(const GgufMetadata& metadata) {
-    const fs::path path = folder_ / "model.gguf";
-    GgufWriter writer(path, metadata, gguf_specs_);
-    for (const StoredTensor& tensor : data_) writer.write(tensor.name, tensor.data);
-    writer.finish();
-    return ModelFiles::open(path);
+  // The same as one .gguf file, or split into files of at most so many bytes.
+  ModelFiles open_gguf(const GgufMetadata& metadata, uint64_t split_bytes = 0) {
+    std::map<std::string, std::span<const std::byte>> data;
+    for (const StoredTensor& tensor : data_) data[tensor.name] = tensor.data;
+    const std::vector<GgufPart> parts = split_gguf("model", metadata, gguf_specs_, split_bytes);
+    for (const GgufPart& part : parts) {
+      GgufWriter writer(folder_ / part.file_name, part.metadata, part.tensors);
+      for (const GgufTensorSpec& tensor : part.tensors) writer.write(tensor.name, data.at(tensor.name));
+      writer.finish();
+    }
+    return ModelFiles::open(folder_ / parts[0].file_name);
   }
 
   fs::path folder_;
@@ -471,7 +476,30 @@ TEST_F(ModelFilesTest, AFolderWithOneGgufFileStandsForIt) {
   fs::copy_file(folder_ / "model.gguf", folder_ / "another.gguf");
   EXPECT_THAT(
       message_of([&] { ModelFiles::open(folder_); }),
-      testing::AllOf(HasSubstr("holds 2 GGUF files (another.gguf, model.gguf)"), HasSubstr("Give one of them")));
+      testing::AllOf(HasSubstr("holds 2 GGUF models (another.gguf, model.gguf)"), HasSubstr("Give one of them")));
+}
+
+TEST_F(ModelFilesTest, PartsOfOneGgufModelAreOneModel) {
+  add_gguf("token_embd.weight", "F16", {64, 32}, counted(2048));
+  add_gguf("blk.0.attn_q.weight", "F16", {16, 32}, counted(512));
+  add_gguf("output_norm.weight", "F32", {32}, counted(32));
+  const ModelFiles model = open_gguf(tiny_metadata("llama"), 4000);
+  ASSERT_EQ(model.weight_files().size(), 3u);
+  EXPECT_EQ(model.path(), folder_ / "model-00001-of-00003.gguf");
+  uint64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(folder_)) bytes += entry.file_size();
+  EXPECT_EQ(model.bytes(), bytes);
+  EXPECT_EQ(model.config()["vocab_size"], 64);  // of a tensor in the second part
+  EXPECT_EQ(model.read("model.norm.weight").unpack(), counted(32));
+  for (const ParameterInfo& parameter : model.parameters()) model.release(parameter.name);
+  for (const fs::path& path : {folder_, folder_ / "model-00003-of-00003.gguf"}) {
+    EXPECT_EQ(names_of(ModelFiles::open(path)), names_of(model)) << path;
+    EXPECT_EQ(ModelFiles::open(path).fingerprint(), model.fingerprint());
+  }
+  fs::remove(folder_ / "model-00001-of-00003.gguf");
+  EXPECT_THAT(message_of([&] { ModelFiles::open(folder_); }), HasSubstr("model-00001-of-00003.gguf: missing"));
+  fs::copy_file(folder_ / "model-00002-of-00003.gguf", folder_ / "another.gguf");
+  EXPECT_THAT(message_of([&] { ModelFiles::open(folder_); }), HasSubstr("2 GGUF models (another.gguf, model-00002"));
 }
 
 TEST_F(ModelFilesTest, GemmasNormsLoseTheOneThatGgufAdds) {

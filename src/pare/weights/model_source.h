@@ -19,7 +19,7 @@ struct SourceParameter {
 
 // Hugging Face folders. `format` is set to "safetensors" or to the quant_method of quantization_config.
 std::vector<SourceParameter> hf_parameters(const HfFolder& folder, std::string& format);
-// GGUF files of the architectures in gguf_model.h.
-std::vector<SourceParameter> gguf_parameters(const GgufFile& file);
+// GGUF models of the architectures in gguf_model.h.
+std::vector<SourceParameter> gguf_parameters(const GgufParts& parts);
 
 }  // namespace pare
