@@ -14,6 +14,7 @@
 #include "pare/cli/torch_work.h"
 #include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/methods.h"
+#include "pare/pipeline/model_output.h"
 #include "pare/pipeline/plan.h"
 #include "pare/pipeline/tensor_types.h"
 
@@ -23,7 +24,7 @@ namespace {
 // The flags as they are typed; empty means that the flag was not given, so that the recipe file's word stands.
 struct Flags {
   CompressArgs args;
-  std::string recipe_file, imatrix, method, bits, type, size, group, sparsity, format, memory;
+  std::string recipe_file, imatrix, method, bits, type, size, split, group, sparsity, format, memory;
   std::vector<std::filesystem::path> calibration;
   std::vector<std::string> tensor_types;  // RE=TYPE
   int64_t samples = 0, length = 0;
@@ -62,7 +63,7 @@ void apply_group(const std::string& text, WishPatch& wish) {
   wish.group = group;
 }
 
-Recipe build_recipe(const Flags& flags) {
+Recipe build_recipe(const Flags& flags, const ModelOutput& output) {
   Recipe recipe;
   if (!flags.recipe_file.empty()) recipe = Recipe::from_file(flags.recipe_file);
   WishPatch& wish = recipe.wish;
@@ -74,6 +75,7 @@ Recipe build_recipe(const Flags& flags) {
     wish.bits.reset();
   }
   if (!flags.size.empty()) recipe.size = parse_bytes(flags.size, "--size");
+  if (!flags.split.empty()) recipe.split = parse_bytes(flags.split, "--split");
   if (flags.guided) recipe.guided = true;
   if (flags.unguided) recipe.guided = false;
   if (!flags.group.empty()) apply_group(flags.group, wish);
@@ -82,6 +84,7 @@ Recipe build_recipe(const Flags& flags) {
   if (flags.symmetric) wish.symmetric = true;
   if (flags.damp >= 0) wish.damp = flags.damp;
   if (!flags.format.empty()) recipe.format = flags.format;
+  if (const std::string format = output.format(recipe.format.value_or("")); !format.empty()) recipe.format = format;
   if (!flags.imatrix.empty()) recipe.imatrix = flags.imatrix;
   if (!flags.calibration.empty()) recipe.calibration.files = flags.calibration;
   if (flags.samples > 0) recipe.calibration.samples = flags.samples;
@@ -118,7 +121,8 @@ std::string method_list() {
 
 void run(const Flags& flags, Console& console) {
   CompressArgs args = flags.args;
-  args.recipe = build_recipe(flags);
+  const ModelOutput output(args.out);
+  args.recipe = build_recipe(flags, output);
   if (!flags.memory.empty()) {
     args.memory_bytes = parse_bytes(flags.memory, "--memory");
     if (args.memory_bytes == 0) throw UsageError("--memory " + flags.memory + ": nothing runs in no memory");
@@ -133,8 +137,9 @@ void run(const Flags& flags, Console& console) {
     return;
   }
   const ModelFiles files = ModelFiles::open(args.model);
-  const Plan plan = make_plan(files, args.recipe,
-                              {args.memory_bytes, args.threads, args.evaluation_tokens, !args.evaluation_text.empty()});
+  const Plan plan = make_plan(
+      files, args.recipe,
+      {args.memory_bytes, args.threads, args.evaluation_tokens, !args.evaluation_text.empty(), output.gguf_name()});
   if (console.json) {
     std::printf("%s\n", dump_json(plan.to_json(), 1).c_str());
   } else {
@@ -148,7 +153,8 @@ void add_compress(CLI::App& app, Console& console) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = add_command(app, "compress", "Make a model smaller, and say what it cost");
   command->add_option("model", flags->args.model, "Hugging Face folder or .gguf file")->required();
-  command->add_option("-o,--out", flags->args.out, "Folder to write; it appears whole or not at all");
+  command->add_option("-o,--out", flags->args.out,
+                      "Folder to write, or X.gguf: that file, its report beside it; whole or not at all");
   command->add_option("--method", flags->method, method_list() + " (default: gptq; with --sparsity sparsegpt)");
   CLI::Option* bits =
       command->add_option("--bits", flags->bits, "2 to 8, or ternary (default: 4, unless --sparsity is given alone)");
@@ -161,6 +167,8 @@ void add_compress(CLI::App& app, Console& console) {
                    "Instead of a type: the best GGUF file of at most this size, such as 90MB; each tensor's type is "
                    "chosen by what its error costs")
       ->excludes(bits);
+  command->add_option("--split", flags->split,
+                      "Largest file, such as 2GB: a larger GGUF is written in parts, X-00001-of-00003.gguf and so on");
   command
       ->add_option("--tensor-type", flags->tensor_types,
                    "REGEX=TYPE for the tensors whose name, GGUF's or Hugging Face's, the expression is found in: goes "
@@ -223,6 +231,7 @@ void add_compress(CLI::App& app, Console& console) {
   command->footer(
       "Examples:\n"
       "  pare compress SmolLM2-135M-Instruct.Q4_1.gguf -o small --bits 4 --group 64\n"
+      "  pare compress Llama-3-8B -o small.gguf --type Q4_K_M\n"
       "  pare compress Llama-3-8B -o small --sparsity 2:4 --calib text.txt --memory 6GB --dry-run");
   command->callback([flags, &console] { run(*flags, console); });
 }

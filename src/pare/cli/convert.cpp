@@ -1,7 +1,6 @@
 // pare convert MODEL -o OUT --format hf|gptq|compressed-tensors|gguf [--type Q4_K_M] [--lossy] [--dequantize]
 //
-// The same weights in the format that another program wants; read back before the output appears. OUT is a folder, or
-// with a name that ends in .gguf that one file.
+// The same weights in the format that another program wants; read back before the output appears.
 
 #include "pare/pipeline/convert.h"
 
@@ -17,6 +16,7 @@
 #include "pare/cli/commands.h"
 #include "pare/io/output_folder.h"
 #include "pare/pipeline/gguf_mix.h"
+#include "pare/pipeline/model_output.h"
 
 namespace pare {
 namespace {
@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ConvertArgs {
-  std::string model, out, format, dtype, type;
+  std::string model, out, format, dtype, type, split;
   int bits = 0, gptq_version = 0;
   int64_t group = 0;
   bool dequantize = false, lossy = false, dry_run = false;
@@ -34,18 +34,14 @@ Dtype parse_dtype(const std::string& text) {
   return text == "f16" ? Dtype::f16 : text == "bf16" ? Dtype::bf16 : Dtype::f32;
 }
 
-bool one_file(const ConvertArgs& args) {
-  return fs::path(args.out).extension() == ".gguf";
-}
-
-ConvertOptions options_of(const ConvertArgs& args) {
+ConvertOptions options_of(const ConvertArgs& args, const ModelOutput& out) {
   ConvertOptions options;
-  if (args.format.empty() && args.type.empty() && !one_file(args)) {
+  const std::string format = out.format(args.format);
+  if (format.empty() && args.type.empty()) {
     throw UsageError("convert: into what? Give --format (hf, gptq, compressed-tensors or gguf)");
   }
-  options.format = args.format.empty() ? OutputFormat::gguf : parse_output_format(args.format);
+  options.format = format.empty() ? OutputFormat::gguf : parse_output_format(format);
   const bool gguf = options.format == OutputFormat::gguf;
-  if (one_file(args) && !gguf) throw UsageError(args.out + ": a .gguf file cannot be of format " + args.format);
   if (!args.type.empty()) {
     require_mix(args.type, "--type");
     if (!gguf) throw UsageError("--type " + args.type + ": a type of GGUF, which --format " + args.format + " is not");
@@ -62,6 +58,9 @@ ConvertOptions options_of(const ConvertArgs& args) {
     throw UsageError(std::string("--dequantize writes weights dense, ") + (args.bits > 0 ? "--bits" : "--type") +
                      " does not: leave one out");
   }
+  if (!args.split.empty()) options.split_bytes = parse_bytes(args.split, "--split");
+  refuse_split_of_other_formats(options.split_bytes, options.format);
+  options.gguf_name = out.gguf_name();
   options.dequantize = args.dequantize;
   options.lossy = args.lossy;
   options.type = args.type;
@@ -73,47 +72,46 @@ ConvertOptions options_of(const ConvertArgs& args) {
 }
 
 void run_convert(const ConvertArgs& args, const Console& console) {
-  const ConvertOptions options = options_of(args);
+  const ModelOutput out(args.out);
+  const ConvertOptions options = options_of(args, out);
   const fs::path inputs[] = {args.model};
-  OutputFolder::check(args.out, inputs);
+  if (!args.dry_run) OutputFolder::finish_killed(out.path());
+  OutputFolder::check(out.path(), inputs);
   const ModelFiles source = ModelFiles::open(args.model);
   const Conversion conversion = plan_conversion(source, options);
   const ExportSizes sizes = export_sizes(conversion.job);
+  const std::vector<std::string> files = out.files(sizes, {});
   std::vector<std::string> notes = conversion.notes;
   for (std::string& note : export_notes(conversion.job)) notes.push_back(std::move(note));
   for (const std::string& change : conversion.changes) log_line(Level::info, change);
   for (const std::string& note : notes) log_line(Level::warning, note);
   log_line(Level::info, format_bytes(source.bytes()) + " -> " + format_bytes(sizes.weight_bytes));
+  for (const std::string& line : sizes.lines()) log_line(Level::info, line);
+  OutputFolder::check(out.path(), inputs, files);
   if (!args.dry_run) {
-    OutputFolder output(args.out, inputs);
+    OutputFolder output(out.path(), inputs, files);
     size_t done = 0;
     export_model(conversion.job, output, [&](const std::string& name) {
       set_status_line("writing " + std::to_string(++done) + " of " + std::to_string(conversion.job.parameters.size()) +
                       ": " + name);
     });
     set_status_line("reading back");
-    const fs::path written = options.format == OutputFormat::gguf ? output.path() / sizes.file_names[0] : output.path();
-    check_export(conversion.job, ModelFiles::open(written));
+    check_export(conversion.job, ModelFiles::open(output.path()));
     set_status_line("");
-    if (one_file(args)) {
-      output.commit_file(sizes.file_names[0]);
-    } else {
-      output.commit();
-    }
+    output.commit();
   }
   if (console.json) {
-    nlohmann::json files = nlohmann::json::array();
+    nlohmann::json written = nlohmann::json::array();
     for (size_t i = 0; i < sizes.file_names.size(); ++i) {
-      files.push_back({{"name", one_file(args) ? fs::path(args.out).filename().string() : sizes.file_names[i]},
-                       {"bytes", sizes.file_bytes[i]}});
+      written.push_back({{"name", sizes.file_names[i]}, {"bytes", sizes.file_bytes[i]}});
     }
-    const nlohmann::json result = {
-        {"path", args.out},        {"format", name_of(options.format)}, {"bytes", sizes.weight_bytes},
-        {"files", files},          {"changes", conversion.changes},     {"notes", notes},
-        {"written", !args.dry_run}};
+    const nlohmann::json result = {{"path", out.model(sizes).string()}, {"format", name_of(options.format)},
+                                   {"bytes", sizes.weight_bytes},       {"files", written},
+                                   {"changes", conversion.changes},     {"notes", notes},
+                                   {"written", !args.dry_run}};
     std::printf("%s\n", result.dump(2).c_str());
   } else if (!args.dry_run) {
-    log_line(Level::info, "wrote " + args.out + ", read back, every value compared");
+    log_line(Level::info, "wrote " + out.model(sizes).string() + ", read back, every value compared");
   }
 }
 
@@ -130,6 +128,8 @@ void add_convert(CLI::App& app, Console& console) {
       "--type", args->type,
       "of a GGUF's matrices: a type (Q4_K, IQ4_NL ...) or mix (Q4_K_M, Q3_K_S ...); default: what holds "
       "them exactly");
+  command->add_option("--split", args->split,
+                      "largest file, such as 2GB: a larger GGUF is written in parts, X-00001-of-00003.gguf and so on");
   command->add_flag("--lossy", args->lossy, "let values change: each number is rounded by itself");
   command
       ->add_option("--bits", args->bits,

@@ -4,6 +4,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/json.h"
+#include "pare/pipeline/model_output.h"
 #include "pare/pipeline/report.h"
 #include "pare/pipeline/report_values.h"
 
@@ -11,16 +12,6 @@ namespace pare {
 namespace {
 
 namespace fs = std::filesystem;
-
-uint64_t weight_file_bytes(const fs::path& model) {
-  if (!fs::is_directory(model)) return fs::file_size(model);
-  uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(model)) {
-    const auto kind = entry.path().extension();
-    if (kind == ".safetensors" || kind == ".gguf") bytes += entry.file_size();
-  }
-  return bytes;
-}
 
 std::string facts_of(const nlohmann::json& report) {
   const Field root(report);
@@ -47,15 +38,19 @@ std::string facts_of(const nlohmann::json& report) {
 
 }  // namespace
 
-std::optional<std::string> model_report(const fs::path& model, std::string* warning) {
-  const fs::path folder = fs::is_directory(model) ? model : fs::absolute(model).parent_path();
-  const fs::path file = folder / "report.json";
+std::optional<std::string> model_report(const ModelFiles& model, std::string* warning) {
   std::error_code error;
+  fs::path file = companion_of(model.path(), "report.json");
+  if (model.gguf() == nullptr) {
+    file = model.path() / "report.json";
+  } else if (!fs::exists(file, error)) {
+    file = fs::absolute(model.path()).parent_path() / "report.json";
+  }
   if (!fs::exists(file, error)) return std::nullopt;
   try {
     const nlohmann::json report = read_report(file);
     const auto said = Field(report)["result"]["bytes"].number();
-    const uint64_t there = weight_file_bytes(model);
+    const uint64_t there = model.bytes();
     if (said && *said == static_cast<double>(there)) return facts_of(report);
     *warning = file.string() + ": is about other weights (" +
                (said ? grouped_digits(*said) + " bytes" : std::string("no size said")) + ", the model has " +

@@ -61,7 +61,7 @@ void run_report(const ReportArgs& args, const Console& console) {
 void add_report(CLI::App& app, Console& console) {
   auto args = std::make_shared<ReportArgs>();
   CLI::App* command = add_command(app, "report", "What runs did and what it cost; several are compared");
-  command->add_option("runs", args->runs, "output folders of `pare compress`, or report.json files")
+  command->add_option("runs", args->runs, "folders or .gguf files that `pare compress` made, or report.json files")
       ->required()
       ->type_name("OUT");
   command->add_option("-o,--out", args->out, "draw a self-contained page")->type_name("FILE.html");

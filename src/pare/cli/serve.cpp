@@ -102,7 +102,7 @@ std::shared_ptr<Service> load(const ServeArgs& args, Loaded& loaded) {
   loaded.language_model = as_language_model(*loaded.model);
   ModelFacts facts = facts_of(files, args, warning);
   std::string report_warning;
-  facts.report = model_report(args.model, &report_warning).value_or("");
+  facts.report = model_report(files, &report_warning).value_or("");
   if (!report_warning.empty()) log_line(Level::warning, report_warning);
   facts.weight_bytes = loaded.model->weight_bytes();
   EngineOptions engine = args.engine;

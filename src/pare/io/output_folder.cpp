@@ -5,12 +5,14 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <string>
 
 #include "pare/base/error.h"
+#include "pare/base/log.h"
 #include "pare/base/paths.h"
 #include "pare/base/units.h"
 #include "pare/io/mapped_file.h"
@@ -44,8 +46,9 @@ bool lies_in(const fs::path& inner, const fs::path& outer) {
 }
 
 // Folders that killed runs left: OUT.partial-<pid> whose process is gone.
-void remove_stale(const fs::path& final_path) {
+std::vector<fs::path> left_by_killed(const fs::path& final_path) {
   const std::string prefix = final_path.filename().string() + ".partial-";
+  std::vector<fs::path> left;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(parent_of(final_path), error)) {
     const std::string name = entry.path().filename().string();
@@ -53,14 +56,72 @@ void remove_stale(const fs::path& final_path) {
     pid_t pid = 0;
     const auto [end, fault] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), pid);
     if (fault != std::errc{} || end != name.data() + name.size() || pid <= 0) continue;
-    if (::kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(entry.path(), error);
+    if (::kill(pid, 0) != 0 && errno == ESRCH) left.push_back(entry.path());
   }
+  return left;
+}
+
+// Names of the files that are to leave the folder, each followed by a zero byte.
+constexpr const char* kPlacing = ".placing";
+
+std::string list_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += name + '\0';
+  return text;
+}
+
+// Empty where there is none.
+std::vector<std::string> read_list(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  if (!fs::exists(folder / kPlacing, error)) return names;
+  const auto file = MappedFile::open(folder / kPlacing);
+  const std::string_view text(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\0', at), text.size());
+    const std::string name(text.substr(at, end - at));
+    if (fs::path(name).filename() != name || name == "..") return {};  // not a list of ours
+    names.push_back(name);
+    at = end + 1;
+  }
+  return names;
+}
+
+void put_in_place(const fs::path& folder, const std::vector<std::string>& names, const fs::path& place) {
+  std::error_code error;
+  for (const std::string& name : names) {
+    if (fs::exists(place / name, error)) {
+      throw ResourceError((place / name).string() +
+                          ": was made by somebody else meanwhile. What was to be there is in " + folder.string());
+    }
+  }
+  for (const std::string& name : names) {
+    if (::rename((folder / name).c_str(), (place / name).c_str()) != 0) {
+      throw ResourceError((place / name).string() + ": cannot rename " + (folder / name).string() +
+                          " to it: " + std::strerror(errno));
+    }
+  }
+  sync_folder(place);
+  fs::remove_all(folder, error);
 }
 
 }  // namespace
 
-void OutputFolder::check(const fs::path& path, std::span<const fs::path> inputs) {
+void OutputFolder::finish_killed(const fs::path& final_path) {
+  const fs::path path = without_trailing_slash(final_path);
+  for (const fs::path& folder : left_by_killed(path)) {
+    std::vector<std::string> names = read_list(folder);
+    if (names.empty()) continue;
+    std::error_code error;
+    std::erase_if(names, [&](const std::string& name) { return !fs::exists(folder / name, error); });
+    put_in_place(folder, names, parent_of(path));
+    if (!names.empty()) log_line(Level::info, path.string() + ": put in place what a killed run had finished");
+  }
+}
+
+void OutputFolder::check(const fs::path& path, std::span<const fs::path> inputs, std::span<const std::string> files) {
   const fs::path final_path = without_trailing_slash(path);  // else OUT/ and OUT.partial-1 are different places
+  const fs::path parent = parent_of(final_path);
   std::error_code error;
   const fs::path out = fs::weakly_canonical(final_path, error);
   for (const fs::path& input : inputs) {
@@ -70,23 +131,28 @@ void OutputFolder::check(const fs::path& path, std::span<const fs::path> inputs)
                        ". Choose another -o");
     }
   }
+  const auto refuse = [](const fs::path& existing) {
+    throw UsageError(existing.string() + ": exists already. Choose another -o, or remove it first");
+  };
   if (fs::exists(final_path, error) && !(fs::is_directory(final_path, error) && fs::is_empty(final_path, error))) {
-    throw UsageError(final_path.string() + ": exists already. Choose another -o, or remove it first");
+    refuse(final_path);
   }
-  const fs::path parent = parent_of(final_path);
+  for (auto file = files.rbegin(); file != files.rend(); ++file) {
+    if (fs::exists(final_path.parent_path() / *file, error)) refuse(final_path.parent_path() / *file);
+  }
   if (!fs::is_directory(parent, error))
     throw ResourceError(parent.string() + ": no such folder to write " + final_path.filename().string() + " into");
   if (::access(parent.c_str(), W_OK) != 0)
     throw ResourceError(parent.string() + ": cannot write there: " + std::strerror(errno));
 }
 
-OutputFolder::OutputFolder(const fs::path& final_path, std::span<const fs::path> inputs)
-    : final_(without_trailing_slash(final_path)) {
-  check(final_, inputs);
-  remove_stale(final_);
+OutputFolder::OutputFolder(const fs::path& final_path, std::span<const fs::path> inputs, std::vector<std::string> files)
+    : final_(without_trailing_slash(final_path)), files_(std::move(files)) {
+  check(final_, inputs, files_);
+  std::error_code error;
+  for (const fs::path& left : left_by_killed(final_)) fs::remove_all(left, error);
   partial_ = final_;
   partial_ += ".partial-" + std::to_string(::getpid());
-  std::error_code error;
   fs::remove_all(partial_, error);
   if (!fs::create_directory(partial_, error))
     throw ResourceError(partial_.string() + ": cannot make this folder: " + error.message());
@@ -94,7 +160,7 @@ OutputFolder::OutputFolder(const fs::path& final_path, std::span<const fs::path>
 
 OutputFolder::~OutputFolder() {
   std::error_code error;
-  if (!committed_) fs::remove_all(partial_, error);
+  if (!finished_) fs::remove_all(partial_, error);
 }
 
 fs::path OutputFolder::place_for(const fs::path& name) const {
@@ -124,25 +190,24 @@ void OutputFolder::commit() {
   for (const auto& entry : fs::recursive_directory_iterator(partial_, error)) {
     if (entry.is_directory()) sync_folder(entry.path());
   }
+  if (!files_.empty()) {
+    commit_files();
+    return;
+  }
   sync_folder(partial_);
   fs::remove(final_, error);  // an empty folder may be there; one that is not stays, and the rename says so
   if (::rename(partial_.c_str(), final_.c_str()) != 0) {
     throw ResourceError(final_.string() + ": cannot rename " + partial_.string() + " to it: " + std::strerror(errno));
   }
-  committed_ = true;
+  finished_ = true;
   sync_folder(parent_of(final_));
 }
 
-void OutputFolder::commit_file(const fs::path& name) {
-  std::error_code error;
-  fs::remove(final_, error);  // as above
-  const fs::path made = partial_ / name;
-  if (::rename(made.c_str(), final_.c_str()) != 0) {
-    throw ResourceError(final_.string() + ": cannot rename " + made.string() + " to it: " + std::strerror(errno));
-  }
-  committed_ = true;
-  fs::remove_all(partial_, error);
-  sync_folder(parent_of(final_));
+void OutputFolder::commit_files() {
+  write_file(kPlacing, list_of(files_));
+  sync_folder(partial_);
+  finished_ = true;
+  put_in_place(partial_, files_, parent_of(final_));
 }
 
 void write_file_atomically(const fs::path& path, std::string_view text) {

@@ -1,6 +1,8 @@
 #include "pare/io/output_folder.h"
 
 #include <gmock/gmock.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "pare/io/test_files.h"
 
@@ -26,14 +28,67 @@ TEST(OutputFolder, AppearsWholeOnCommit) {
   EXPECT_EQ(entries(folder.path()), 2u);  // out and source: nothing partial
 }
 
-TEST(OutputFolder, OneOfItsFilesCanBecomeThePathItself) {
+TEST(OutputFolder, SomeOfItsFilesCanAppearInsteadOfIt) {
   const TemporaryFolder folder;
-  OutputFolder output(folder.path() / "out.gguf");
-  output.write_file("a.txt", "hello");
+  OutputFolder output(folder.path() / "out.gguf", {}, {"out.report.json", "out.gguf"});
+  output.write_file("out.gguf", "hello");
+  output.write_file("out.report.json", "{}");
   output.write_file("sub/b.txt", "left behind");
-  output.commit_file("a.txt");
-  EXPECT_EQ(read_whole(folder.path() / "out.gguf"), "hello");
   EXPECT_EQ(entries(folder.path()), 1u);
+  output.commit();
+  EXPECT_EQ(read_whole(folder.path() / "out.gguf"), "hello");
+  EXPECT_EQ(read_whole(folder.path() / "out.report.json"), "{}");
+  EXPECT_EQ(entries(folder.path()), 2u);
+}
+
+TEST(OutputFolder, RefusesToWriteOverAnyOfItsFiles) {
+  const TemporaryFolder folder;
+  const std::vector<std::string> files{"out.report.json", "out.gguf"};
+  folder.write("out.report.json", "mine");
+  EXPECT_THAT(message_of([&] { OutputFolder::check(folder.path() / "out.gguf", {}, files); }),
+              HasSubstr("out.report.json: exists already"));
+  fs::remove(folder.path() / "out.report.json");
+  OutputFolder::check(folder.path() / "out.gguf", {}, files);
+}
+
+// Dies between the two: the second one's place is taken, so the commit fails, and the process ends then and there.
+void commit_and_die_half_way(const fs::path& folder) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    OutputFolder output(folder / "out.gguf", {}, {"a", "out.gguf"});
+    output.write_file("a", "first");
+    output.write_file("out.gguf", "second");
+    fs::create_directories(folder / "out.gguf/in the way");
+    try {
+      output.commit();
+    } catch (const Error&) {
+      ::_exit(0);
+    }
+    ::_exit(1);
+  }
+  int status = 1;
+  ::waitpid(child, &status, 0);
+  ASSERT_EQ(status, 0);
+  fs::remove_all(folder / "out.gguf");
+}
+
+TEST(OutputFolder, GoesOnWithTheFilesOfARunThatWasKilledWhileItPutThemInPlace) {
+  const TemporaryFolder folder;
+  commit_and_die_half_way(folder.path());
+  const auto partial = fs::directory_iterator(folder.path())->path();
+  fs::rename(partial / "a", folder.path() / "a");  // as far as it came
+  OutputFolder::finish_killed(folder.path() / "out.gguf");
+  EXPECT_EQ(read_whole(folder.path() / "a"), "first");
+  EXPECT_EQ(read_whole(folder.path() / "out.gguf"), "second");
+  EXPECT_EQ(entries(folder.path()), 2u);
+  OutputFolder::finish_killed(folder.path() / "out.gguf");  // nothing to do
+
+  const TemporaryFolder taken;
+  commit_and_die_half_way(taken.path());
+  taken.write("out.gguf", "mine");
+  EXPECT_THAT(message_of([&] { OutputFolder::finish_killed(taken.path() / "out.gguf"); }),
+              HasSubstr("made by somebody else"));
+  EXPECT_EQ(read_whole(taken.path() / "out.gguf"), "mine");
 }
 
 TEST(OutputFolder, WithoutCommitNothingIsLeft) {

@@ -324,6 +324,8 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
   job.source = &source;
   job.format = options.format;
   job.gguf_mix = options.type;
+  job.gguf_name = options.gguf_name;
+  job.split_bytes = options.split_bytes;
   job.gptq_version = options.gptq_version;
   std::map<std::string, Changed> changes, losses;
   std::vector<std::string> refused;

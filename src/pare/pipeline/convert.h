@@ -34,6 +34,8 @@ struct ConvertOptions {
   int64_t group = 0;  // of such grids; 0: 128, or the largest of 64 and 32 that divides, else the whole row
   bool lossy = false;
   std::optional<GptqVersion> gptq_version = {};  // nothing: v2 if a layer is asymmetric, else v1
+  std::string gguf_name = {};                    // as in ExportJob
+  uint64_t split_bytes = 0;                      // as in ExportJob
 };
 
 // The job, and what is done to how many parameters ("210 x BF16 rounded to Q4_K"). UnsupportedError lists what would

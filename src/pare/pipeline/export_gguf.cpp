@@ -8,6 +8,7 @@
 #include "pare/base/error.h"
 #include "pare/base/float_types.h"
 #include "pare/base/interrupt.h"
+#include "pare/base/part_name.h"
 #include "pare/io/hf_folder.h"
 #include "pare/pipeline/export_config.h"
 #include "pare/pipeline/export_layout.h"
@@ -21,6 +22,7 @@ namespace pare {
 namespace {
 
 constexpr const char* kRopeFreqs = "rope_freqs.weight";
+constexpr const char* kFileType = "general.file_type";
 
 // 32 codes as Q4_0 and Q4_1 hold them: element j in the low half of byte j, element j + 16 in the high one.
 void pack_nibbles(const uint8_t* codes, std::byte* dst) {
@@ -104,6 +106,14 @@ std::string main_type(const std::vector<GgufTensorSpec>& tensors) {
   return most == elements.end() ? "F32" : most->first;
 }
 
+// The source in other files: it keeps its name and the mix that it says it is.
+bool has_types_of(const std::vector<GgufTensorSpec>& tensors, const GgufParts* source) {
+  return source != nullptr && std::all_of(tensors.begin(), tensors.end(), [&](const GgufTensorSpec& tensor) {
+           const GgufTensor* stored = source->find(tensor.name);
+           return stored != nullptr && stored->type == tensor.type;
+         });
+}
+
 bool is_quantized(const GgmlType& type) {
   return type.block_elements > 1;
 }
@@ -123,8 +133,8 @@ GgufMetadata copied_metadata(const GgufFile& file) {
   GgufMetadata metadata;
   metadata.emplace_back("general.architecture", file.text("general.architecture"));
   for (const auto& [key, value] : file.header().metadata) {
-    const bool of_storage = key == "general.alignment" || key == "general.file_type" ||
-                            key == "general.quantization_version" || key.starts_with("split.");
+    const bool of_storage = key == "general.alignment" || key == kFileType || key == "general.quantization_version" ||
+                            key.starts_with("split.");
     if (!of_storage && key != "general.architecture") metadata.emplace_back(key, value);
   }
   return metadata;
@@ -250,13 +260,20 @@ GgufPlan plan_gguf(const ExportJob& job) {
     tensors.push_back({kRopeFreqs, ggml_type_named("F32"), {static_cast<int64_t>(plan.rope_divisors.size())}});
   }
   const std::string type = job.gguf_mix.empty() ? main_type(tensors) : job.gguf_mix;
-  if (const auto number = file_type_number(type)) set(metadata, "general.file_type", *number);
+  std::string name = model_base_name(*job.source) + "-" + type;
+  if (has_types_of(tensors, job.source->gguf())) {
+    name = without_part(job.source->path()).filename().string();
+    if (job.source->gguf()->first().has(kFileType)) {
+      set(metadata, kFileType, job.source->gguf()->first().header().metadata.at(kFileType));
+    }
+  } else if (const auto number = file_type_number(type)) {
+    set(metadata, kFileType, *number);
+  }
   if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantized(*tensor.type); })) {
     set(metadata, "general.quantization_version", uint64_t{2});
   }
   set(metadata, "general.quantized_by", job.quantized_by);
-  const std::string name = job.gguf_name.empty() ? model_base_name(*job.source) + "-" + type : job.gguf_name;
-  plan.files = split_gguf(name, metadata, std::move(tensors), job.split_bytes);
+  plan.files = split_gguf(job.gguf_name.empty() ? name : job.gguf_name, metadata, std::move(tensors), job.split_bytes);
   return plan;
 }
 

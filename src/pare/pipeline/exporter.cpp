@@ -133,6 +133,25 @@ std::string why_not(const WeightForm& form, OutputFormat format) {
   return format == OutputFormat::gptq ? gptq_why_not(form) : packed_why_not(form);
 }
 
+void refuse_split_of_other_formats(uint64_t split_bytes, OutputFormat format) {
+  if (split_bytes == 0 || format == OutputFormat::gguf) return;
+  throw UsageError("split: for GGUF, not for " + std::string(name_of(format)) +
+                   ", which comes in files of at most 5 GB in any case. Leave --split out, or use --format gguf");
+}
+
+std::vector<std::string> ExportSizes::lines() const {
+  const std::string all = std::to_string(weight_bytes) + " bytes";
+  if (file_names.size() == 1) return {all + ": " + file_names[0]};
+  std::vector<std::string> lines{all + " in " + std::to_string(file_names.size()) + " files"};
+  size_t width = 0;
+  for (const uint64_t bytes : file_bytes) width = std::max(width, std::to_string(bytes).size());
+  for (size_t i = 0; i < file_names.size(); ++i) {
+    const std::string bytes = std::to_string(file_bytes[i]);
+    lines.push_back(std::string(width - bytes.size(), ' ') + bytes + " bytes: " + file_names[i]);
+  }
+  return lines;
+}
+
 ExportSizes export_sizes(const ExportJob& job) {
   ExportSizes sizes;
   if (job.format == OutputFormat::gguf) {

@@ -57,12 +57,17 @@ struct ExportJob {
 // In hf everything can: what is not dense is rounded to form.dtype. An asymmetric 4-bit grid goes into gguf only if
 // each scale * zero is exact in f16 (GridOptions::scale_bits), which shows when the weight is there.
 std::string why_not(const WeightForm& form, OutputFormat format);
+// UsageError: only GGUF is split at a size of the user's.
+void refuse_split_of_other_formats(uint64_t split_bytes, OutputFormat format);
 
 struct ExportSizes {
   uint64_t weight_bytes = 0;  // all weight files together, to the byte
   std::vector<std::string> file_names;
   std::vector<uint64_t> file_bytes;
   std::vector<uint64_t> parameter_bytes;  // of each parameter of the job, without headers
+
+  // "3000 bytes: small.gguf", or "3000 bytes in 2 files" and a line for each of them.
+  std::vector<std::string> lines() const;
 };
 ExportSizes export_sizes(const ExportJob& job);  // headers only; no parameter is read
 

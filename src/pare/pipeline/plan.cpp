@@ -231,12 +231,15 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
   std::set<std::string> notes;
   const ModelLinears linears(files);
   plan.format = choose_format(files, linears, recipe, notes);
+  refuse_split_of_other_formats(recipe.split, plan.format);
   const int64_t common = common_inputs(files, linears, plan.format);
   std::vector<std::string> linear_names;
   ExportJob job;
   job.source = &files;
   job.format = plan.format;
   job.gguf_mix = recipe.wish.type.value_or("");
+  job.gguf_name = options.gguf_name;
+  job.split_bytes = recipe.split;
   uint64_t journal_bytes = 0, compressed_bytes = 0, compressed_elements = 0;
   CurvatureNeed need = CurvatureNeed::none;
   Substitutions substitutions;

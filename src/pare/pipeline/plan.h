@@ -89,6 +89,7 @@ struct PlanOptions {
   int threads = 0;            // 0: all
   int64_t evaluation_tokens = 0;
   bool evaluation_text = false;  // of their own; else they are held out of the calibration text
+  std::string gguf_name = {};    // ExportJob::gguf_name
 };
 
 // UsageError: a group that does not divide, a form that the output format lacks, an override that matches nothing, a

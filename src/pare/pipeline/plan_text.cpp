@@ -91,8 +91,9 @@ std::string Plan::text() const {
   std::snprintf(figure, sizeof figure, " (%.2f bits a weight where compressed)", bits_per_weight);
   text += "  result         " + format_bytes(bytes_before) + " -> " + format_bytes(sizes.weight_bytes) + " as " +
           std::string(name_of(format)) + figure + "\n";
-  text += "  exactly        " + std::to_string(sizes.weight_bytes) + " bytes in " +
-          std::to_string(sizes.file_bytes.size()) + (sizes.file_bytes.size() == 1 ? " file\n" : " files\n");
+  const std::vector<std::string> lines = sizes.lines();
+  for (size_t i = 0; i < lines.size(); ++i)
+    text += (i == 0 ? "  exactly        " : "                 ") + lines[i] + "\n";
   text += wrapped(
       "  memory         ",
       "about " + format_bytes(memory.peak_bytes) + " at most (one block " + format_bytes(memory.block_bytes) +

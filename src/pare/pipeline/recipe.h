@@ -4,6 +4,7 @@
 //   bits: 4                      # 2..8 or ternary
 //   type: Q4_K_M                 # instead of bits: a GGUF type, or a mix of them by name
 //   size: 90MB                   # instead of a type: GGUF types chosen for the least error in a file of this size
+//   split: 2GB                   # a GGUF larger than this in parts of at most that
 //   group: 64                    # inputs that share a scale; -1: the whole row; auto: 128 where it divides
 //   sparsity: "2:4"              # or 0.5
 //   format: hf
@@ -14,11 +15,10 @@
 //       bits: 3
 //
 // Per layer or for all: method bits type group symmetric scale_dtype search sparsity damp act_order static_groups
-// descent_sweeps refit_scales shift block refine. For all: size format imatrix calibration true_sequential guided seed
-// layers.
-// `bits: none` and `sparsity: none` take back what was said before. Files are relative to where `pare` runs.
-// Unknown keys, wrong types, values out of range and keys given twice are UsageErrors with file, line and the nearest
-// known key. The common subset of llm-compressor's recipes and GPTQModel's quantize_config.json are read too,
+// descent_sweeps refit_scales shift block refine. For all: size split format imatrix calibration true_sequential guided
+// seed layers. `bits: none` and `sparsity: none` take back what was said before. Files are relative to where `pare`
+// runs. Unknown keys, wrong types, values out of range and keys given twice are UsageErrors with file, line and the
+// nearest known key. The common subset of llm-compressor's recipes and GPTQModel's quantize_config.json are read too,
 // and what of them cannot be kept is refused by name.
 #pragma once
 
@@ -104,6 +104,7 @@ struct Recipe {
   std::vector<LayerOverride> layers;
   std::optional<std::string> format;  // hf | gptq | compressed-tensors | gguf
   uint64_t size = 0;                  // of the GGUF file in bytes at most; 0: as the types give it
+  uint64_t split = 0;                 // of each part of a GGUF in bytes at most; 0: one file
   std::filesystem::path imatrix;      // an importance matrix (pipeline/importance.h); empty: none
   CalibrationWish calibration;
   // Each set of linears of a block sees the inputs that the sets before it, compressed, give.

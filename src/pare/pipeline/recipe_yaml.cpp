@@ -133,6 +133,8 @@ Recipe Recipe::from_yaml(std::string_view text, const std::string& where) {
       recipe.format = reader.one_of(value, key.text, output_formats());
     } else if (key.text == "size") {
       recipe.size = parse_bytes(reader.word(value, key.text), "size");
+    } else if (key.text == "split") {
+      recipe.split = parse_bytes(reader.word(value, key.text), "split");
     } else if (key.text == "imatrix") {
       recipe.imatrix = reader.word(value, key.text);
     } else if (key.text == "true_sequential") {
@@ -147,8 +149,8 @@ Recipe Recipe::from_yaml(std::string_view text, const std::string& where) {
       if (!value.is_sequence()) reader.expected(value, key.text, "a list of entries, each with match");
       for (const YamlNode& entry : value.items) recipe.layers.push_back(read_override(reader, entry));
     } else if (!read_wish_field(reader, key, value, recipe.wish)) {
-      reader.unknown_key(key, with_wish_fields({"size", "format", "imatrix", "calibration", "true_sequential", "guided",
-                                                "seed", "layers"}));
+      reader.unknown_key(key, with_wish_fields({"size", "split", "format", "imatrix", "calibration", "true_sequential",
+                                                "guided", "seed", "layers"}));
     }
   }
   return recipe;
@@ -158,6 +160,7 @@ std::string Recipe::to_yaml() const {
   std::string text;
   write_wish(wish, "", text);
   if (size > 0) text += "size: " + std::to_string(size) + "\n";
+  if (split > 0) text += "split: " + std::to_string(split) + "\n";
   if (format) text += "format: " + *format + "\n";
   if (!imatrix.empty()) text += "imatrix: " + yaml_quoted(imatrix.string()) + "\n";
   text += std::string("true_sequential: ") + (true_sequential ? "true" : "false") + "\n";

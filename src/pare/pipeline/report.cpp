@@ -4,6 +4,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/json.h"
+#include "pare/pipeline/model_output.h"
 #include "pare/pipeline/report_page.h"
 
 namespace pare {
@@ -24,12 +25,15 @@ std::string report_text(const std::vector<nlohmann::json>& reports) {
 nlohmann::json read_report(const std::filesystem::path& path) {
   std::error_code error;
   const bool folder = std::filesystem::is_directory(path, error);
-  const std::filesystem::path file = folder ? path / "report.json" : path;
+  const bool model = !folder && path.extension() == ".gguf";
+  const std::filesystem::path file = folder ? path / "report.json" : model ? companion_of(path, "report.json") : path;
   if (!std::filesystem::exists(file, error)) {
-    throw InputError(path.string() + (folder
-                                          ? ": no report.json in this folder. An output folder of `pare compress` has "
-                                            "one; give that folder or the file itself."
-                                          : ": no such file or folder."));
+    throw InputError(
+        path.string() +
+        (folder  ? ": no report.json in this folder. An output folder of `pare compress` has one; give that folder or "
+                   "the file itself."
+         : model ? ": no " + file.filename().string() + " beside it, which `pare compress -o` would have put there."
+                 : ": no such file or folder."));
   }
   nlohmann::json report = read_json_file(file);
   if (!report.is_object()) {

@@ -34,7 +34,7 @@ std::string report_html(const std::vector<nlohmann::json>& reports);
 // The main figures as lines of text, a row for each report.
 std::string report_text(const std::vector<nlohmann::json>& reports);
 
-// The report of an output folder (or a report.json itself). InputError naming the path.
+// The report of an output folder or .gguf file (or a report.json itself). InputError naming the path.
 nlohmann::json read_report(const std::filesystem::path& path);
 
 }  // namespace pare

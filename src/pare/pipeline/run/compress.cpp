@@ -23,6 +23,7 @@
 #include "pare/pipeline/importance.h"
 #include "pare/pipeline/journal.h"
 #include "pare/pipeline/methods.h"
+#include "pare/pipeline/model_output.h"
 #include "pare/pipeline/plan.h"
 #include "pare/pipeline/progress.h"
 #include "pare/pipeline/report.h"
@@ -42,6 +43,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
+
+constexpr const char* kRecipeFile = "recipe.yaml";
+constexpr const char* kReportFile = "report.json";
+constexpr const char* kPageFile = "report.html";
 
 // GGUF's Q4_1 is exact only when scale * zero is exact in f16 (GridOptions::scale_bits).
 int scale_bits_for(OutputFormat format) {
@@ -74,11 +79,11 @@ class Run {
   explicit Run(const CompressOptions& options)
       : options_(options),
         recipe_(options.recipe),
+        out_(options.out),
         plan_options_{options.memory_bytes, options.threads, options.evaluation.tokens,
-                      !options.evaluation_text.empty()},
+                      !options.evaluation_text.empty(), out_.gguf_name()},
         files_(ModelFiles::open(options_.model)),
         plan_(make_plan(files_, recipe_, plan_options_)) {
-    options_.out = without_trailing_slash(options_.out);
     if (!options.recipe.imatrix.empty()) importance_.emplace(options.recipe.imatrix, files_, plan_.layers);
   }
 
@@ -104,10 +109,11 @@ class Run {
   Exit judge();
   RunFacts facts() const;
   bool finished_before(const fs::path& journal_path) const;
-  fs::path model_path(const fs::path& folder) const;
+  std::vector<std::string> output_files() const;
 
   CompressOptions options_;
   Recipe recipe_;  // that of the options, with the types that were chosen
+  ModelOutput out_;
   PlanOptions plan_options_;
   ModelFiles files_;
   Plan plan_;
@@ -306,6 +312,8 @@ ExportJob Run::export_job(const Journal& journal) const {
   job.source = &files_;
   job.format = plan_.format;
   job.gguf_mix = recipe_.wish.type.value_or("");
+  job.gguf_name = out_.gguf_name();
+  job.split_bytes = recipe_.split;
   const LayerWish& wish = plan_.main_wish();
   job.method = wish.method;
   job.damp = wish.damp;
@@ -342,17 +350,9 @@ void Run::write(const ExportJob& job, OutputFolder& output) {
   export_model(job, output, [&](const std::string&) { progress.update(++done, ""); });
 }
 
-fs::path Run::model_path(const fs::path& folder) const {
-  if (plan_.format != OutputFormat::gguf) return folder;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() == ".gguf") return entry.path();
-  }
-  throw Error(Exit::failed, folder.string() + ": the .gguf file that was written is not there");
-}
-
 // What is on disk is what was solved, and as large as was planned.
 void Run::check_written(const ExportJob& job, const fs::path& folder) {
-  const ModelFiles written = ModelFiles::open(model_path(folder));
+  const ModelFiles written = ModelFiles::open(folder);
   result_bytes_ = written.bytes();
   if (result_bytes_ != plan_.sizes.weight_bytes) {
     throw Error(Exit::failed, folder.string() + ": " + std::to_string(result_bytes_) + " bytes were written and " +
@@ -364,7 +364,7 @@ void Run::check_written(const ExportJob& job, const fs::path& folder) {
 void Run::evaluate_result(const fs::path& folder) {
   if (tokens_.evaluation.empty()) return;
   phases_.begin("evaluate");
-  const ModelFiles written = ModelFiles::open(model_path(folder));
+  const ModelFiles written = ModelFiles::open(folder);
   EvaluationOptions options;
   Progress progress("evaluating", 100);
   double behind = 0;  // the original goes first, then the result
@@ -426,6 +426,8 @@ Exit Run::judge() {
 
 RunFacts Run::facts() const {
   return {.options = options_,
+          .result = out_.model(plan_.sizes),
+          .page = out_.place_of(kPageFile),
           .recipe = recipe_,
           .files = files_,
           .plan = plan_,
@@ -439,10 +441,16 @@ RunFacts Run::facts() const {
           .phases = phases_.seconds()};
 }
 
+// Of a run that makes a file and not a folder.
+std::vector<std::string> Run::output_files() const {
+  return out_.files(plan_.sizes, {kRecipeFile, kReportFile, kPageFile});
+}
+
 // Killed between the output's appearing and the journal's going: the journal is all that is left to do.
 bool Run::finished_before(const fs::path& journal_path) const {
-  if (!fs::exists(journal_path) || !fs::exists(options_.out / "report.json")) return false;
-  const json report = read_report(options_.out);
+  const fs::path report_path = out_.place_of(kReportFile);
+  if (!fs::exists(journal_path) || !fs::exists(report_path)) return false;
+  const json report = read_report(report_path);
   return report.is_object() && report.value("asked", report.value("recipe", json())) == options_.recipe.to_json() &&
          report.value("model", json::object()).value("fingerprint", "") == files_.fingerprint();
 }
@@ -451,33 +459,35 @@ Exit Run::run() {
   if (options_.threads > 0) at::set_num_threads(options_.threads);
   log_line(Level::info, plan_.text());
   const std::vector<fs::path> inputs{options_.model};
-  fs::path journal_path = options_.out;
+  fs::path journal_path = out_.path();
   journal_path += ".journal";
+  OutputFolder::finish_killed(out_.path());
   if (finished_before(journal_path)) {
     fs::remove_all(journal_path);
-    log_line(Level::info, options_.out.string() + ": was finished already; nothing is left to do");
-    const json report = read_report(options_.out);
+    log_line(Level::info, out_.path().string() + ": was finished already; nothing is left to do");
+    const json report = read_report(out_.place_of(kReportFile));
     return report.value("goal", json::object()).value("met", json()) == false ? Exit::goal_missed : Exit::ok;
   }
-  OutputFolder::check(options_.out, inputs);
+  OutputFolder::check(out_.path(), inputs, output_files());
   const uint64_t there = bytes_in_folder(journal_path);
-  require_free_space(options_.out, plan_.disk_bytes - std::min(there, plan_.disk_bytes));
+  require_free_space(out_.path(), plan_.disk_bytes - std::min(there, plan_.disk_bytes));
   prepare();
   Journal journal(journal_path, identity());
   settle_types(journal.folder());
+  OutputFolder::check(out_.path(), inputs, output_files());  // with other types a file has other parts
   solve_blocks(journal);
-  OutputFolder output(options_.out, inputs);
+  OutputFolder output(out_.path(), inputs, output_files());
   const ExportJob job = export_job(journal);
   write(job, output);
   check_written(job, output.path());
   evaluate_result(output.path());
-  write_sample(model_path(output.path()));
+  write_sample(output.path());
   const Exit verdict = judge();
   phases_.end();
   const json report = run_report(facts(), journal.records());
-  output.write_file("recipe.yaml", recipe_.to_yaml());
-  output.write_file("report.json", dump_json(report, 1) + "\n");
-  output.write_file("report.html", report_html({report}));
+  output.write_file(out_.companion(kRecipeFile), recipe_.to_yaml());
+  output.write_file(out_.companion(kReportFile), dump_json(report, 1) + "\n");
+  output.write_file(out_.companion(kPageFile), report_html({report}));
   output.commit();
   journal.remove();
   if (options_.json) std::printf("%s\n", dump_json(report, 1).c_str());

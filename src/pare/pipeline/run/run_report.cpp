@@ -41,7 +41,7 @@ json run_report(const RunFacts& facts, const std::vector<json>& records) {
         {"format", facts.files.format()},
         {"fingerprint", facts.files.fingerprint()}}},
       {"result",
-       {{"path", options.out.string()},
+       {{"path", facts.result.string()},
         {"format", name_of(plan.format)},
         {"bytes", facts.result_bytes},
         {"planned_bytes", plan.sizes.weight_bytes},
@@ -110,8 +110,7 @@ std::string result_text(const RunFacts& facts, const json& report) {
   }
   add("took", "", format_duration(report["resources"]["seconds"]));
   add("peak memory", "", format_bytes(report["resources"]["peak_rss_bytes"]));
-  text += "\n  model   " + facts.options.out.string() + "\n  report  " + (facts.options.out / "report.html").string() +
-          "\n";
+  text += "\n  model   " + facts.result.string() + "\n  report  " + facts.page.string() + "\n";
   if (!facts.sample.is_null())
     text +=
         "\n  it writes: " + facts.sample["prompt"].get<std::string>() + facts.sample["after"].get<std::string>() + "\n";

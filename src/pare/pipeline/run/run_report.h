@@ -1,6 +1,7 @@
 // What a run says when it is done: report.json's object and the table on the terminal.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -14,7 +15,9 @@ namespace pare {
 
 struct RunFacts {
   const CompressOptions& options;
-  const Recipe& recipe;  // with the types that the run chose
+  std::filesystem::path result;  // what MODEL is called from now on
+  std::filesystem::path page;    // report.html
+  const Recipe& recipe;          // with the types that the run chose
   const ModelFiles& files;
   const Plan& plan;
   const CalibrationTokens& tokens;

@@ -227,16 +227,22 @@ TypeChoice Measuring::choose() const {
   }
   // What the file holds beside these tensors.
   const Plan least = make_plan(*job_.files, with_types(*job_.recipe, smallest), job_.plan_options);
-  uint64_t fixed = least.sizes.weight_bytes;
-  for (const auto& options : items) fixed -= options.front().cost;
-  const std::vector<size_t> chosen = choose_options(items, job_.recipe->size - fixed);
-  PARE_ASSERT(chosen.size() == items.size());  // the plan was possible
-  TypeChoice choice;
-  for (size_t i = 0; i < items.size(); ++i) {
-    choice.types[layers[i]] = types_for_rows(open_.at(layers[i]).shape[1])[chosen[i]];
-    choice.predicted_kl += items[i][chosen[i]].loss;
+  uint64_t least_cost = 0;
+  for (const auto& options : items) least_cost += options.front().cost;
+  const uint64_t fixed = least.sizes.weight_bytes - least_cost;
+  for (uint64_t room = job_.recipe->size - fixed;;) {
+    const std::vector<size_t> chosen = choose_options(items, room);
+    PARE_ASSERT(chosen.size() == items.size());  // the plan was possible
+    TypeChoice choice;
+    for (size_t i = 0; i < items.size(); ++i) {
+      choice.types[layers[i]] = types_for_rows(open_.at(layers[i]).shape[1])[chosen[i]];
+      choice.predicted_kl += items[i][chosen[i]].loss;
+    }
+    const Plan plan = make_plan(*job_.files, with_types(*job_.recipe, choice.types), job_.plan_options);
+    if (plan.sizes.weight_bytes <= job_.recipe->size) return choice;
+    // larger types made more parts of a split file, each with a header
+    room -= std::min(room - least_cost, plan.sizes.weight_bytes - job_.recipe->size);
   }
-  return choice;
 }
 
 }  // namespace
