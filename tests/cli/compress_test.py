@@ -210,6 +210,105 @@ class Compress(PareTest):
         self.compress(out, "--bits", 8, "--group", 32, check=2)  # another recipe: not that run's output
         shutil.rmtree(journal)
 
+    def one_file(self, name="x.gguf"):
+        """Where a .gguf file goes: into a folder of its own, to see what else appears."""
+        folder = self.fresh(f"{name}-folder")
+        folder.mkdir()
+        return folder / name
+
+    def test_a_name_that_ends_in_gguf_is_that_file_and_its_report_beside_it(self):
+        out = self.one_file()
+        plan = json.loads(run("compress", self.model, "-o", out, "--type", "Q4_K_M", "--dry-run", "--json").stdout)
+        self.assertIn(f"{plan['bytes']} bytes: x.gguf\n", run("compress", self.model, "-o", out, "--type", "Q4_K_M", "--dry-run").stdout)
+        result = self.compress(out, "--type", "Q4_K_M", "--max-kl", 100)
+        self.assertEqual([p.name for p in sorted(out.parent.iterdir())], ["x.gguf", "x.recipe.yaml", "x.report.html", "x.report.json"])
+        self.assertEqual(plan["files"], [{"name": "x.gguf", "bytes": out.stat().st_size}])
+        self.assertRegex(result.stderr, rf"model +{out}\n +report +{out.parent}/x.report.html\n")
+        report = json.loads((out.parent / "x.report.json").read_text())
+        self.assertEqual(report["result"]["path"], str(out))
+        self.assertEqual(report["result"]["bytes"], out.stat().st_size)
+        self.assertEqual(json.loads(run("report", out, "--json").stdout)["runs"][0]["report"], report)
+        run("eval", out, "--against", self.model, "--text", self.text, "--length", 64, "--tokens", 256)
+        folder, again = self.fresh("out"), self.one_file("again.gguf")
+        self.compress(folder, "--type", "Q4_K_M", "--max-kl", 100)
+        made = next(p for p in folder.iterdir() if p.suffix == ".gguf")
+        self.assertEqual(made.read_bytes(), out.read_bytes(), "the same file as in a folder")
+        run("compress", self.model, "-o", again, "--recipe", out.parent / "x.recipe.yaml", "--eval-tokens", 256, "--eval-length", 64, "--max-kl", 100)
+        self.assertEqual(again.read_bytes(), out.read_bytes())
+        self.assertEqual((again.parent / "again.recipe.yaml").read_text(), (out.parent / "x.recipe.yaml").read_text())
+
+    def test_nothing_is_written_over_by_a_file_or_what_belongs_to_it(self):
+        out = self.one_file()
+        self.compress(out, "--bits", 4)
+        before = weight_hashes(out.parent)
+        self.assertIn("x.gguf: exists already", self.compress(out, "--bits", 4, check=2).stderr)
+        self.assertEqual(weight_hashes(out.parent), before)
+        out.unlink()
+        self.assertIn("x.report.html: exists already", self.compress(out, "--bits", 4, check=2).stderr)
+        (out.parent / "x.report.json").unlink()
+        run("convert", self.model, "-o", out)
+        self.assertIn("no x.report.json beside it", run("report", out, check=3).stderr)
+
+    def test_a_file_is_gguf(self):
+        out = self.one_file()
+        self.assertIn("cannot be of format hf", self.compress(out, "--bits", 4, "--format", "hf", check=2).stderr)
+        recipe = self.fresh("recipe.yaml")
+        recipe.write_text("bits: 4\nformat: gptq\n")
+        self.assertIn("cannot be of format gptq", self.compress(out, "--recipe", recipe, check=2).stderr)
+        self.assertIn("Give -o", self.compress(out.parent / "x-00001-of-00002.gguf", "--bits", 4, check=2).stderr)
+        self.assertEqual(list(out.parent.iterdir()), [])
+
+    def test_a_file_in_parts(self):
+        out, whole = self.one_file(), self.fresh("whole")
+        size = 40000
+        options = ["--type", "Q4_K_M", "--max-kl", 100]
+        plan = json.loads(run("compress", self.model, "-o", out, *options, "--split", size, "--dry-run", "--json").stdout)
+        self.compress(out, *options, "--split", size)
+        parts = sorted(out.parent.glob("*.gguf"))
+        self.assertEqual(plan["files"], [{"name": p.name, "bytes": p.stat().st_size} for p in parts])
+        self.assertGreater(len(parts), 1)
+        self.assertEqual(parts[0].name, f"x-00001-of-{len(parts):05}.gguf")
+        self.assertTrue(all(p.stat().st_size <= size for p in parts), plan["files"])
+        report = json.loads((out.parent / "x.report.json").read_text())
+        self.assertEqual(report["result"]["path"], str(parts[0]))
+        self.assertEqual(report["result"]["bytes"], sum(p.stat().st_size for p in parts))
+        self.assertEqual(json.loads(run("report", parts[1], "--json").stdout)["runs"][0]["report"], report)
+        self.compress(whole, *options)
+        one, another = self.fresh("one"), self.fresh("another")
+        run("convert", parts[-1], "-o", one, "--format", "hf", "--dequantize")
+        run("convert", whole, "-o", another, "--format", "hf", "--dequantize")
+        self.assertEqual((one / "model.safetensors").read_bytes(), (another / "model.safetensors").read_bytes(), "the same weights")
+        figures = [json.loads(run("eval", model, "--text", self.text, "--length", 64, "--tokens", 256, "--json").stdout) for model in (parts[0], whole)]
+        self.assertEqual(*figures)
+        self.assertEqual(run("run", parts[0], "ab", "--raw", "-n", 4, "--temp", 0).stdout, run("run", whole, "ab", "--raw", "-n", 4, "--temp", 0).stdout)
+        again = self.fresh("again")  # a model in parts as the input, a folder of parts as the result
+        run("compress", parts[0], "-o", again, "--recipe", out.parent / "x.recipe.yaml", "--eval-tokens", 256, "--eval-length", 64, "--max-kl", 100)
+        self.assertEqual(len(list(again.glob("*.gguf"))), len(parts))
+        run("inspect", again)
+
+    def test_a_size_holds_for_all_parts_together(self):
+        least = int(re.search(r"has (\d+) bytes", run("compress", self.model, "--size", "1kB", "--split", "20kB", "--dry-run", check=2).stderr).group(1))
+        for size in (least, least + 300, int(least * 1.4)):
+            out = self.one_file()
+            self.compress(out, "--size", size, "--split", "20kB", "--max-kl", 100)
+            written = sum(p.stat().st_size for p in out.parent.glob("*.gguf"))
+            self.assertLessEqual(written, size)
+            self.assertEqual(json.loads((out.parent / "x.report.json").read_text())["result"]["bytes"], written)
+
+    def test_only_gguf_is_split_and_the_least_size_is_said(self):
+        for options, words in ((["--bits", 4, "--split", "1GB"], "for GGUF, not for compressed-tensors"), (["--type", "Q4_0", "--split", "1kB"], "all metadata are in the first file"),
+                               (["--type", "Q4_0", "--split", "two"], "is not a size")):
+            self.assertIn(words, run("compress", self.model, *options, "--dry-run", check=2).stderr)
+
+    def test_a_finished_file_whose_journal_was_left_is_not_made_again(self):
+        out = self.one_file()
+        self.compress(out, "--bits", 4)
+        journal = out.parent / "x.gguf.journal"
+        journal.mkdir()
+        (journal / "journal.log").write_bytes(b"")
+        self.assertIn("was finished already", self.compress(out, "--bits", 4).stderr)
+        self.assertFalse(journal.exists())
+
     def test_another_runs_journal_is_refused_and_one_without_a_name_is_not_used(self):
         out = self.fresh("out")
         words = [PARE, "compress", str(self.model), "-o", str(out), "--bits", "4", "--group", "32", *map(str, self.calibration())]

@@ -354,6 +354,51 @@ class Convert(PareTest):
         error = run("inspect", folder, check=3).stderr
         self.assertIn("holds 2 GGUF models (a.gguf, b.gguf)", error)
 
+    def test_a_gguf_in_parts_is_the_same_model_everywhere(self):
+        folder = self.fresh("folder")
+        folder.mkdir()
+        whole = folder / "m.Q8_0.gguf"
+        run("convert", self.model, "-o", whole, "--type", "Q8_0", "--lossy")
+        words = ["convert", whole, "-o", folder / "parts", "--format", "gguf", "--split", "40kB"]
+        plan = json.loads(run(*words, "--dry-run", "--json").stdout)
+        self.assertFalse((folder / "parts").exists())
+        said = run(*words).stderr
+        parts = sorted((folder / "parts").glob("*.gguf"))
+        self.assertEqual([{"name": p.name, "bytes": p.stat().st_size} for p in parts], plan["files"])
+        self.assertEqual(parts[0].name, f"m.Q8_0-00001-of-{len(parts):05}.gguf", "what is only cut keeps its name")
+        for file in plan["files"]:
+            self.assertIn(f"{file['bytes']} bytes: {file['name']}\n", said)
+            self.assertLessEqual(file["bytes"], 40000)
+        merged, copied = folder / "merged.gguf", folder / "copied.gguf"
+        run("convert", parts[1], "-o", merged)
+        run("convert", whole, "-o", copied)
+        self.assertEqual(merged.read_bytes(), copied.read_bytes())
+        ask = ("--raw", "-n", 4, "--temp", 0)
+        for model in (folder / "parts", *parts):
+            self.assertEqual(json.loads(run("inspect", model, "--json").stdout)["bytes"], plan["bytes"])
+            self.assertEqual(run("run", model, "ab", *ask).stdout, run("run", whole, "ab", *ask).stdout)
+            self.assertEqual(run("tokenize", model, "--text", "ab").stdout, run("tokenize", whole, "--text", "ab").stdout)
+        beside = folder / "beside.gguf"
+        result = json.loads(run("convert", whole, "-o", beside, "--split", "40kB", "--json").stdout)
+        self.assertEqual(result["path"], str(folder / f"beside-00001-of-{len(parts):05}.gguf"))
+        self.assertIn("beside-00001-of-", run("convert", whole, "-o", beside, "--split", "40kB", check=2).stderr)
+        run("inspect", result["path"])
+
+    def test_parts_that_do_not_go_together_are_named(self):
+        folder = self.fresh("folder")
+        run("convert", self.model, "-o", folder, "--format", "gguf", "--split", "60kB")
+        parts = sorted(folder.glob("*.gguf"))
+        second, data = parts[1], parts[1].read_bytes()
+        shutil.copy(parts[2], second)
+        self.assertIn(f"{second.name}: is named part 2 of", run("inspect", folder, check=3).stderr)
+        second.unlink()
+        for command in (["inspect", folder], ["run", parts[0], "a"], ["convert", parts[2], "-o", self.fresh("out"), "--format", "hf"], ["tokenize", parts[0], "--text", "a"]):
+            self.assertIn(f"{second.name}: missing, part 2 of", run(*command, check=3).stderr)
+        second.write_bytes(data)
+        parts[0].unlink()
+        for model in (folder, second):
+            self.assertIn(f"{parts[0].name}: missing, the first part", run("inspect", model, check=3).stderr)
+
     def test_losses_are_listed_and_nothing_is_written(self):
         out = self.fresh("out")
         result = run("convert", self.model, "-o", out, "--type", "Q4_0", check=4)
