@@ -130,11 +130,17 @@ def model_files_seeds():
     tensors = [("token_embd.weight", "Q8_0", [12, 32]), ("blk.0.attn_norm.weight", "F32", [32]), ("blk.0.attn_q.weight", "Q4_0", [32, 32]),
                ("blk.0.attn_k.weight", "Q4_1", [16, 32]), ("blk.0.ffn_down.weight", "F16", [32, 32]), ("output_norm.weight", "F32", [32])]
     pieces = ["<s>", "</s>", "a", "b", "c", "\u0120", "ab", "\u0120a", "abc", "x", "y", "z"]
-    write("model_files", "gguf_byte_level", gguf(llama(**{
+    byte_level = llama(**{
         "ggml.model": ("text", "gpt2"), "ggml.pre": ("text", "smollm"), "ggml.tokens": ("text", pieces),
         "ggml.token_type": ("i32", [3, 3] + [1] * 10), "ggml.merges": ("text", ["a b", "\u0120 a", "ab c"]),
         "ggml.bos_token_id": ("u32", 0), "ggml.eos_token_id": ("u32", 1), "ggml.add_bos_token": ("bool", 1),
-        "chat_template": ("text", "{{ messages }}")}), tensors))
+        "chat_template": ("text", "{{ messages }}")})
+    write("model_files", "gguf_byte_level", gguf(byte_level, tensors))
+
+    def part(number):
+        return {"split.no": ("u16", number), "split.count": ("u16", 2), "split.tensors.count": ("i32", len(tensors))}
+    write("model_files", "gguf_in_parts", gguf({**byte_level, **part(0)}, tensors[:2]) + gguf(part(1), tensors[2:]))
+    write("model_files", "gguf_metadata_apart", gguf({**byte_level, **part(0)}, []) + gguf(part(1), tensors))
     pieces = ["<unk>", "<s>", "</s>", "<0x41>", "<0x0A>", "\u2581", "a", "b", "ab", "\u2581a", "\u2581ab", "z"]
     write("model_files", "gguf_sentencepiece", gguf(llama(**{
         "ggml.model": ("text", "llama"), "ggml.tokens": ("text", pieces), "ggml.scores": ("f32", [0.0] * 5 + [-float(i) for i in range(7)]),

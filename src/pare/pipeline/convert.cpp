@@ -358,6 +358,9 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
       conversion.changes.push_back(std::to_string(changed.count) + " x " + change);
     }
   }
+  const bool only_moved =
+      source.gguf() != nullptr && options.format == OutputFormat::gguf && conversion.changes.empty();
+  if (only_moved) job.quantized_by.clear();
   conversion.notes = source.notes();
   for (std::string& note : converter.substitutions().notes()) conversion.notes.push_back(std::move(note));
   return conversion;

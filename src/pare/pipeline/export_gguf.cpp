@@ -272,7 +272,7 @@ GgufPlan plan_gguf(const ExportJob& job) {
   if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantized(*tensor.type); })) {
     set(metadata, "general.quantization_version", uint64_t{2});
   }
-  set(metadata, "general.quantized_by", job.quantized_by);
+  if (!job.quantized_by.empty()) set(metadata, "general.quantized_by", job.quantized_by);
   plan.files = split_gguf(job.gguf_name.empty() ? name : job.gguf_name, metadata, std::move(tensors), job.split_bytes);
   return plan;
 }

@@ -39,7 +39,7 @@ struct ExportJob {
   const ModelFiles* source = nullptr;  // config, tokenizer and files to carry along come from here
   OutputFormat format = OutputFormat::hf;
   std::vector<ExportParameter> parameters;
-  std::string quantized_by = "Pare";
+  std::string quantized_by = "Pare";  // empty: as the source has it
   // For quantization_config: what the format wants to know of the method beyond the forms.
   std::string method;  // "gptq"
   double damp = 0.01;

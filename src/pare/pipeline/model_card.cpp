@@ -188,7 +188,8 @@ std::string model_card(const ExportJob& job, const ExportSizes& sizes) {
   front += std::string("library_name: ") + (job.format == OutputFormat::gguf ? "gguf" : "transformers") + "\n";
   const auto pipeline = card.blocks.find("pipeline_tag");
   front += pipeline != card.blocks.end() ? pipeline->second : "pipeline_tag: text-generation\n";
-  front += "quantized_by: " + quoted(job.quantized_by) + "\ntags:\n";
+  if (!job.quantized_by.empty()) front += "quantized_by: " + quoted(job.quantized_by) + "\n";
+  front += "tags:\n";
   for (const std::string& tag : tags_for(job, card)) {
     const bool as_it_stands = tag.find_first_of("\"'") == 0;
     front += "- " + (as_it_stands ? tag : quoted(tag)) + "\n";

@@ -1,12 +1,14 @@
-// A whole model from any bytes: a .gguf file ("GGUF..."), with the tokenizer in its metadata, or a folder: u16 length
-// of config.json | config.json | model.safetensors.
+// A whole model from any bytes: a .gguf file ("GGUF..."), with the tokenizer in its metadata; two parts of one, the
+// second where "GGUF" comes again; or a folder: u16 length of config.json | config.json | model.safetensors.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "pare/base/error.h"
 #include "pare/base/log.h"
@@ -55,7 +57,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     write(model / "config.json", data + 2, config);
     write(model / "model.safetensors", data + 2 + config, size - 2 - config);
   } else {
-    write(model, data, size);
+    const std::string_view text(reinterpret_cast<const char*>(data), size);
+    const size_t second = std::min(size, text.find("GGUF", 1));
+    if (second < size) {
+      model = workplace() / "model-00001-of-00002.gguf";
+      write(workplace() / "model-00002-of-00002.gguf", data + second, size - second);
+    }
+    write(model, data, second);
     use_tokenizer(model);
   }
   try {
