@@ -301,9 +301,8 @@ TileScales fit_scales(const ScalarType& type, const float* values, const float* 
   return result;
 }
 
-void rounding_weights(const ScalarType& type, const float* values, const float* importance, float* weights,
-                      simd::Level level) {
-  simd::run_at(level, [=, n = type.block](auto) PARE_ALWAYS_INLINE {
+void rounding_weights(int count, const float* values, const float* importance, float* weights, simd::Level level) {
+  simd::run_at(level, [=, n = count](auto) PARE_ALWAYS_INLINE {
     Lanes square = {};
     for (int j = 0; j < n; ++j) square += load_lanes(values + j * kLanes) * load_lanes(values + j * kLanes);
     square /= static_cast<float>(n);
