@@ -7,6 +7,7 @@
 
 #include "pare/base/error.h"
 #include "pare/weights/config_fields.h"
+#include "pare/weights/encoder_config.h"
 
 namespace pare {
 namespace {
@@ -220,6 +221,11 @@ DecoderConfig DecoderConfig::from_hf(const json& whole) {
   c.model_type = nested ? fields.text("model_type").value_or("gemma3_text") : outer_type;
   const auto found = families().find(c.model_type);
   if (found == families().end()) {
+    if (is_encoder(whole)) {
+      throw UnsupportedError(
+          "config.json: model_type is \"" + c.model_type +
+          "\", an encoder: `pare inspect` and `pare convert` take it, whatever runs a model does not");
+    }
     std::string known;
     for (const auto& [name, unused] : families()) known += (known.empty() ? "" : ", ") + name;
     throw UnsupportedError("config.json: model_type is " +

@@ -5,6 +5,8 @@
 
 #include "pare/base/error.h"
 #include "pare/weights/decoder_config.h"
+#include "pare/weights/encoder_config.h"
+#include "pare/weights/gguf_encoder.h"
 #include "pare/weights/gguf_keys.h"
 #include "pare/weights/gguf_model.h"
 #include "pare/weights/rope_freqs.h"
@@ -113,6 +115,7 @@ bool any_tensor(const GgufFile& file, const std::string& stem) {
 
 json config_from_gguf(const GgufFile& file) {
   const GgufModel model = GgufModel::of(file);
+  if (model.architecture == "bert") return encoder_config_from_gguf(file);
   const GgufKeys keys(file, model.architecture);
   const Family& family = kFamilies.at(model.architecture);
   const GgufTensor* embedding = file.find("token_embd.weight");
@@ -199,6 +202,7 @@ void put_scaling(const RopeScaling& s, const auto& put) {
 }  // namespace
 
 GgufMetadata gguf_metadata_from_config(const json& config) {
+  if (is_encoder(config)) return gguf_metadata_of_encoder(config);
   const GgufModel model = GgufModel::of_config(config);
   const DecoderConfig c = DecoderConfig::from_hf(config);
   check_what_readers_assume(c, model.architecture);
@@ -227,12 +231,14 @@ GgufMetadata gguf_metadata_from_config(const json& config) {
 }
 
 std::optional<std::vector<float>> gguf_rope_freqs(const json& config) {
+  if (is_encoder(config)) return std::nullopt;
   const DecoderConfig c = DecoderConfig::from_hf(config);
   if (c.rope.scaling.type != RopeScaling::Type::llama3) return std::nullopt;
   return rope_divisors(c.rope.scaling, c.rope.theta, c.head_dim);
 }
 
 std::vector<std::string> gguf_warnings(const json& config) {
+  if (is_encoder(config)) return {};
   const DecoderConfig c = DecoderConfig::from_hf(config);
   std::vector<std::string> warnings;
   if (!c.norm_plus_one && c.sliding_window != 0 && c.sliding_window < c.max_positions) {
