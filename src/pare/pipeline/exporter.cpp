@@ -55,7 +55,7 @@ void carry_files(const ExportJob& job, OutputFolder& output) {
   output.write_file("tokenizer_config.json", tokenizer.config_json());
   output.write_file("special_tokens_map.json", tokenizer.special_tokens_map_json());
   if (is_encoder(job.source->config())) {
-    const Pooling pooling = sentence_modules(*job.source).pooling.value_or(Pooling::none);
+    const SentencePooling pooling = sentence_modules(*job.source).pooling.value_or(SentencePooling::none);
     for (const auto& [name, text] : sentence_files(pooling, EncoderConfig::from_hf(job.source->config()))) {
       output.write_file(name, text);
     }

@@ -222,9 +222,8 @@ DecoderConfig DecoderConfig::from_hf(const json& whole) {
   const auto found = families().find(c.model_type);
   if (found == families().end()) {
     if (is_encoder(whole)) {
-      throw UnsupportedError(
-          "config.json: model_type is \"" + c.model_type +
-          "\", an encoder: `pare inspect` and `pare convert` take it, whatever runs a model does not");
+      throw UnsupportedError("config.json: model_type is \"" + c.model_type +
+                             "\", an encoder, which Pare inspects and converts and does not run");
     }
     std::string known;
     for (const auto& [name, unused] : families()) known += (known.empty() ? "" : ", ") + name;

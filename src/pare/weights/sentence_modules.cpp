@@ -23,28 +23,28 @@ constexpr const char* kPoolingFolder = "1_Pooling";
 constexpr const char* kModulePrefix = "sentence_transformers.models.";
 
 struct Mode {
-  Pooling pooling;
+  SentencePooling pooling;
   const char *flag, *word;  // as the two forms of the file have it
 };
-constexpr std::array kModes{Mode{Pooling::cls, "pooling_mode_cls_token", "cls"},
-                            Mode{Pooling::mean, "pooling_mode_mean_tokens", "mean"},
-                            Mode{Pooling::last, "pooling_mode_lasttoken", "lasttoken"}};
+constexpr std::array kModes{Mode{SentencePooling::cls, "pooling_mode_cls_token", "cls"},
+                            Mode{SentencePooling::mean, "pooling_mode_mean_tokens", "mean"},
+                            Mode{SentencePooling::last, "pooling_mode_lasttoken", "lasttoken"}};
 
 [[noreturn]] void refuse(const std::string& where, const std::string& what) {
   throw UnsupportedError(where + ": " + what + "; GGUF has mean, cls and the last token, and nothing behind them");
 }
 
-Pooling read_pooling(const fs::path& path) {
+SentencePooling read_pooling(const fs::path& path) {
   const json config = read_json_file(path);
   const ConfigFields fields(config, path.string());
-  std::optional<Pooling> found;
-  const auto take = [&](std::optional<Pooling> pooling, const std::string& what) {
+  std::optional<SentencePooling> found;
+  const auto take = [&](std::optional<SentencePooling> pooling, const std::string& what) {
     if (!pooling) refuse(path.string(), what);
     if (found) refuse(path.string(), "several pooling modes at once");
     found = pooling;
   };
   if (const auto word = fields.text("pooling_mode")) {
-    std::optional<Pooling> named;
+    std::optional<SentencePooling> named;
     for (const Mode& mode : kModes) {
       if (*word == mode.word) named = mode.pooling;
     }
@@ -52,7 +52,7 @@ Pooling read_pooling(const fs::path& path) {
   }
   for (const auto& [key, value] : config.items()) {
     if (!key.starts_with("pooling_mode_") || !fields.flag(key.c_str(), false)) continue;
-    std::optional<Pooling> named;
+    std::optional<SentencePooling> named;
     for (const Mode& mode : kModes) {
       if (key == mode.flag) named = mode.pooling;
     }
@@ -71,13 +71,13 @@ fs::path place_in(const fs::path& folder, const std::string& path, const std::st
   return folder / path;
 }
 
-std::optional<Pooling> read_modules(const fs::path& folder) {
+std::optional<SentencePooling> read_modules(const fs::path& folder) {
   const fs::path path = folder / kModules;
   std::error_code error;
   if (!fs::exists(path, error)) return std::nullopt;
   const json modules = read_json_file(path);
   if (!modules.is_array()) throw InputError(path.string() + ": expected a list of modules");
-  std::optional<Pooling> pooling;
+  std::optional<SentencePooling> pooling;
   for (const json& module : modules) {
     const ConfigFields fields(module, path.string());
     const std::string type = fields.text("type").value_or("");
@@ -117,7 +117,7 @@ SentenceModules modules_of_folder(const fs::path& folder) {
 
 }  // namespace
 
-const char* name_of(Pooling pooling) {
+const char* name_of(SentencePooling pooling) {
   constexpr std::array names{"none", "mean", "cls", "last", "rank"};
   return names[static_cast<size_t>(pooling)];
 }
@@ -128,15 +128,15 @@ SentenceModules sentence_modules(const ModelFiles& model) {
   const GgufFile& file = *model.gguf();
   if (!file.has(kGgufKey)) return result;
   const int64_t number = file.integer(kGgufKey);
-  if (number < 0 || number > static_cast<int64_t>(Pooling::rank)) {
+  if (number < 0 || number > static_cast<int64_t>(SentencePooling::rank)) {
     throw UnsupportedError(file.path().string() + ": " + kGgufKey + " " + std::to_string(number) + " is not known");
   }
-  result.pooling = static_cast<Pooling>(number);
+  result.pooling = static_cast<SentencePooling>(number);
   return result;
 }
 
-std::vector<std::pair<fs::path, std::string>> sentence_files(Pooling pooling, const EncoderConfig& config) {
-  if (pooling == Pooling::none || pooling == Pooling::rank) return {};
+std::vector<std::pair<fs::path, std::string>> sentence_files(SentencePooling pooling, const EncoderConfig& config) {
+  if (pooling == SentencePooling::none || pooling == SentencePooling::rank) return {};
   const auto module = [](int number, const char* folder, const char* kind) {
     return json{{"idx", number},
                 {"name", std::to_string(number)},

@@ -17,19 +17,26 @@
 
 namespace pare {
 
-enum class Pooling { none = 0, mean = 1, cls = 2, last = 3, rank = 4 };  // numbers as in GGUF; rank: a score, no vector
-const char* name_of(Pooling pooling);
+enum class SentencePooling {
+  none = 0,
+  mean = 1,
+  cls = 2,
+  last = 3,
+  rank = 4
+};  // numbers as in GGUF; rank: a score, no vector
+const char* name_of(SentencePooling pooling);
 
 struct SentenceModules {
-  std::optional<Pooling> pooling;         // nothing: the model does not say
-  std::optional<int64_t> longest_text;    // tokens
-  std::optional<std::string> put_before;  // a prompt that every text gets unless told otherwise
+  std::optional<SentencePooling> pooling;  // nothing: the model does not say
+  std::optional<int64_t> longest_text;     // tokens
+  std::optional<std::string> put_before;   // a prompt that every text gets unless told otherwise
 };
 
 // UnsupportedError for modules and modes that GGUF has no word for; InputError for files that make no sense.
 SentenceModules sentence_modules(const ModelFiles& model);
 
 // The files that say so: name in the folder, and text.
-std::vector<std::pair<std::filesystem::path, std::string>> sentence_files(Pooling pooling, const EncoderConfig& config);
+std::vector<std::pair<std::filesystem::path, std::string>> sentence_files(SentencePooling pooling,
+                                                                          const EncoderConfig& config);
 
 }  // namespace pare
