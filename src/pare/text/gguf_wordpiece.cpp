@@ -38,7 +38,8 @@ std::optional<int64_t> special_id(const GgufFile& file, const SpecialKey& specia
 
 // As tokenizer.json has it. Files of 2024 have "[unused5]" as it stands though it is a normal token.
 std::string piece_of(const std::string& token, int64_t type) {
-  if (token.starts_with(GgufTokens::kWordMark)) return token.substr(std::string_view(GgufTokens::kWordMark).size());
+  const std::string_view mark = GgufTokens::kWordMark;
+  if (token.starts_with(mark) && token != mark) return token.substr(mark.size());
   const bool bracketed = token.size() > 2 && token.front() == '[' && token.back() == ']';
   return bracketed || (type != normal && type != byte) ? token : kWordPiecePrefix + token;
 }

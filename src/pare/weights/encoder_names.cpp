@@ -27,6 +27,7 @@ std::optional<LinearName> encoder_linear(const ParameterInfo& parameter) {
   constexpr std::string_view kBlocks = "encoder.layer.", kWeight = ".weight";
   const std::string name = encoder_name(parameter.name);
   if (parameter.shape.size() != 2 || !name.starts_with(kBlocks) || !name.ends_with(kWeight)) return std::nullopt;
+  if (name.size() < kBlocks.size() + kWeight.size()) return std::nullopt;  // "encoder.layer.weight"
   int64_t block = 0;
   const char *begin = name.data() + kBlocks.size(), *end = name.data() + name.size() - kWeight.size();
   const auto [after, error] = std::from_chars(begin, end, block);
