@@ -141,8 +141,8 @@ class Converter {
     const bool vector_in_gguf =
         options_.format == OutputFormat::gguf && form.shape.size() == 1;  // F32 whatever is asked
     const bool table_in_f32 = gguf_ && gguf_->is_table_in_f32(name_in_job(parameter.name));
-    const Dtype own = dense && !table_in_f32 ? form.dtype : Dtype::f32;
-    const Dtype dtype = vector_in_gguf || table_in_f32 ? own : options_.dtype.value_or(own);
+    const Dtype own = dense ? form.dtype : Dtype::f32;
+    const Dtype dtype = table_in_f32 ? Dtype::f32 : vector_in_gguf ? own : options_.dtype.value_or(own);
     Step step{keeps_mask ? form : dense_form_of(form, dtype)};
     step.form.dtype = dtype;
     if (as_stored && dtype == form.dtype && (!form.masked || keeps_mask)) return step;
