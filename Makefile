@@ -15,7 +15,7 @@ help:
 	@echo 'make format        lay the sources out as the tests want them'
 	@echo 'make fuzz          each reader for ten minutes (FUZZ_SECONDS=600)'
 	@echo 'make test-long     ten minutes of load on the server; kill -9 at 200 random moments'
-	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors, GPTQModel and gguf (TEXT=FILE: perplexity on it)'
+	@echo 'make test-peers    load what Pare writes with transformers, compressed-tensors, GPTQModel and gguf (TEXT=FILE: perplexity on it; LLAMA_CPP_BIN=FOLDER: and llama.cpp)'
 	@echo 'make test-clients  the server before openai, lm_eval, curl, schemathesis and a browser (chromium, where it is installed); pull beside huggingface_hub'
 	@echo 'make bench         what the solvers take      make bench-memory   peak memory at the shapes of an 8B model'
 	@echo 'make bench-peers   beside llm-compressor and GPTQModel; TEXT=wikitext-2/valid.txt [OPTIONS=...]; hours'
@@ -52,7 +52,7 @@ test-long: build
 test-peers: build
 	@setup/wheels.sh model
 	@setup/venv.sh peers
-	@build/venvs/peers/bin/python tests/peers/load_outputs.py --pare ./pare --model $(DEMO_MODEL) --work build/peers $(if $(TEXT),--text $(TEXT))
+	@build/venvs/peers/bin/python tests/peers/load_outputs.py --pare ./pare --model $(DEMO_MODEL) --work build/peers $(if $(TEXT),--text $(TEXT)) $(if $(LLAMA_CPP_BIN),--llama-cpp $(LLAMA_CPP_BIN))
 
 test-clients: setup build/release/build.ninja
 	@setup/wheels.sh model

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Writes each format that Pare has, loads it with software that nobody here wrote, and compares.
 
-    python tests/peers/load_outputs.py --pare ./pare --model MODEL.gguf --work build/peers [--text FILE --lines 2501-3760] [--only REGEX]
+    python tests/peers/load_outputs.py --pare ./pare --model MODEL.gguf --work build/peers [--text FILE --lines 2501-3760] [--llama-cpp FOLDER]
+            [--only REGEX]
 
 A row: tensors bit by bit, tokens, logits of ten prompts, perplexity, greedy text; against Pare's own dense f32
 (`pare convert --format hf --dtype f32`) and `pare eval`. Without --text the repository's pages are the text, and the row of
-the base model's perplexity on that FILE is skipped, which is said. Exit 1 when a row failed.
+the base model's perplexity on that FILE is skipped, which is said. --llama-cpp: the folder of llama.cpp's programs (build/bin), for the rows
+in which it loads ours and Pare loads its. Exit 1 when a row failed.
 """
 import argparse
 import dataclasses
@@ -26,6 +28,7 @@ import torch
 import transformers
 
 import checks
+import llama_cpp
 import readers
 from variants import VARIANTS
 
@@ -203,6 +206,20 @@ def base_perplexity(bench, name, text, lines, length, tokens):
         return "FAILED", {"note": f"{type(error).__name__}: {error}"}
 
 
+def attempt(work):
+    try:
+        return "ok", work()
+    except Exception as error:
+        return "FAILED", {"note": f"{type(error).__name__}: {error}"}
+
+
+def llama_cpp_rows(bench, folder):
+    if folder is None:
+        return [("llama.cpp itself", lambda: ("SKIPPED", {"note": "no --llama-cpp FOLDER (make test-peers LLAMA_CPP_BIN=FOLDER)"}))]
+    peer = llama_cpp.LlamaCpp(bench, folder)
+    return [(name, lambda work=work: attempt(work)) for name, work in peer.rows()]
+
+
 COLUMNS = [("row", 32), ("tensors", 50), ("logits", 11), ("perplexity", 18), ("text", 6), ("s", 4), ("result", 8), ("note", 0)]
 
 
@@ -218,6 +235,7 @@ def main():
     parser.add_argument("--work", required=True, help="folder to make anew")
     parser.add_argument("--text", help="for the perplexity of the real model")
     parser.add_argument("--lines", default="2501-3760", help="of --text")
+    parser.add_argument("--llama-cpp", type=pathlib.Path, help="folder that holds llama-perplexity, llama-quantize, llama-imatrix and llama-completion")
     parser.add_argument("--only", default="", help="rows whose name has this in it, a regular expression")
     args = parser.parse_args()
     transformers.logging.set_verbosity_error()
@@ -235,6 +253,7 @@ def main():
     given = f"real base, {pathlib.Path(args.text).name} {args.lines}" if args.text else "real base, given text"
     rows.append((given, lambda: base_perplexity(bench, "text", args.text, args.lines, 2048, 16384) if args.text
                  else ("SKIPPED", {"note": "no --text FILE (make test-peers TEXT=FILE)"})))
+    rows += llama_cpp_rows(bench, args.llama_cpp)
     results = []
     for name, work in rows:
         if not re.search(args.only, name):

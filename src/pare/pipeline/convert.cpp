@@ -26,6 +26,7 @@ struct Step {
   std::string change = {};                  // "4-bit, groups of 128 as Q4_0"; nothing: as it is
   bool loses = false;                       // and values change
   std::function<Weight(Weight)> make = {};  // nothing: as it is
+  bool dear = false;                        // seconds for a large matrix
 };
 
 WeightForm dense_form_of(const WeightForm& form, Dtype dtype) {
@@ -181,6 +182,7 @@ class Converter {
   Step rounded_blocks_step(const ParameterInfo& parameter, const GgmlType& type) const {
     Step step{blocks_form_of(parameter.form, type)};
     step.loses = true;
+    step.dear = true;
     step.change = parameter.format + " rounded to " + std::string(type.name);
     step.make = [&type, name = parameter.name](const Weight& weight) { return rounded_blocks(weight, type, name); };
     return step;
@@ -341,8 +343,8 @@ std::optional<EncoderConversion> encoder_conversion(const ModelFiles& source, co
   if (!encoder.left_out().empty() && encoder.leaving_out_loses() && !options.lossy) {
     throw UnsupportedError("as gguf " + std::to_string(encoder.left_out().size()) + " tensors would be lost (" +
                            encoder.left_out().front() +
-                           " ...): GGUF's BERT ends with the last block, and the folder has no modules.json, which "
-                           "would say that no more is needed.\nGive --lossy to leave them out.");
+                           " ...): GGUF's BERT ends with the last block, and no modules.json says that no more is "
+                           "needed.\nGive --lossy to leave them out.");
   }
   return encoder;
 }
@@ -370,11 +372,15 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
       Changed& changed = (step.loses ? losses : changes)[step.change];
       if (changed.count++ == 0) changed.first = parameter.name;
     }
+    const auto fingerprint = step.dear ? std::make_shared<std::string>() : nullptr;
     job.parameters.push_back({converter.name_in_job(parameter.name), step.form,
-                              [&source, name = parameter.name, make = std::move(step.make)] {
+                              [&source, name = parameter.name, make = std::move(step.make), fingerprint] {
                                 Weight weight = source.read(name);
-                                return make ? make(std::move(weight)) : weight;
-                              }});
+                                if (make) weight = make(std::move(weight));
+                                if (fingerprint) *fingerprint = blocks_fingerprint(weight);
+                                return weight;
+                              },
+                              fingerprint});
     source.release(parameter.name);
     stop_if_interrupted();
   }

@@ -19,6 +19,9 @@ EncoderConversion::EncoderConversion(const ModelFiles& source)
       config_(EncoderConfig::from_hf(source.config())),
       gguf_(GgufModel::of_config(source.config())),
       modules_(sentence_modules(source)) {
+  if (modules_.pooling == SentencePooling::rank) {
+    throw UnsupportedError(source.path().string() + ": a reranker (bert.pooling_type rank): its head is not converted");
+  }
   for (const ParameterInfo& parameter : source.parameters()) {
     const std::string name = encoder_name(parameter.name);
     if (name == kPositionIds) continue;

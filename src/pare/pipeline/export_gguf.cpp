@@ -82,12 +82,12 @@ bool is_buffer(const std::string& name) {  // computed from the config by every 
 // llama.cpp's general.file_type; nothing for types it has no number for.
 std::optional<uint64_t> file_type_number(std::string_view type) {
   static const std::map<std::string_view, uint64_t> kNumbers{
-      {"F32", 0},     {"F16", 1},     {"Q4_0", 2},     {"Q4_1", 3},    {"Q8_0", 7},     {"Q5_0", 8},
-      {"Q5_1", 9},    {"Q2_K", 10},   {"Q3_K_S", 11},  {"Q3_K_M", 12}, {"Q3_K_L", 13},  {"Q4_K_S", 14},
-      {"Q4_K_M", 15}, {"Q5_K_S", 16}, {"Q5_K_M", 17},  {"Q2_K_S", 21}, {"Q3_K", 12},    {"Q4_K", 15},
-      {"Q5_K", 17},   {"Q6_K", 18},   {"IQ2_XXS", 19}, {"IQ2_XS", 20}, {"IQ3_XXS", 23}, {"IQ1_S", 24},
-      {"IQ4_NL", 25}, {"IQ3_S", 26},  {"IQ2_S", 28},   {"IQ4_XS", 30}, {"IQ1_M", 31},   {"BF16", 32},
-      {"TQ1_0", 36},  {"TQ2_0", 37},  {"MXFP4", 38},   {"NVFP4", 39},  {"Q1_0", 40},    {"Q2_0", 41}};
+      {"F32", 0},     {"F16", 1},      {"Q4_0", 2},    {"Q4_1", 3},    {"Q8_0", 7},    {"Q5_0", 8},    {"Q5_1", 9},
+      {"Q2_K", 10},   {"Q3_K_S", 11},  {"Q3_K_M", 12}, {"Q3_K_L", 13}, {"Q4_K_S", 14}, {"Q4_K_M", 15}, {"Q5_K_S", 16},
+      {"Q5_K_M", 17}, {"Q2_K_S", 21},  {"Q3_K", 12},   {"Q4_K", 15},   {"Q5_K", 17},   {"Q6_K", 18},   {"IQ2_XXS", 19},
+      {"IQ2_XS", 20}, {"IQ3_XXS", 23}, {"IQ1_S", 24},  {"IQ4_NL", 25}, {"IQ3_S", 26},  {"IQ2_S", 28},  {"IQ4_XS", 30},
+      {"IQ1_M", 31},  {"BF16", 32},    {"IQ3_XS", 22}, {"IQ3_M", 27},  {"IQ2_M", 29},  {"TQ1_0", 36},  {"TQ2_0", 37},
+      {"MXFP4", 38},  {"NVFP4", 39},   {"Q1_0", 40},   {"Q2_0", 41}};
   const auto found = kNumbers.find(type);
   return found == kNumbers.end() ? std::nullopt : std::optional(found->second);
 }

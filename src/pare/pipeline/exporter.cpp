@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pare/base/error.h"
+#include "pare/base/fingerprint.h"
 #include "pare/base/interrupt.h"
 #include "pare/base/json.h"
 #include "pare/base/units.h"
@@ -256,28 +257,45 @@ void export_model(const ExportJob& job, OutputFolder& output, const std::functio
   output.write_file("README.md", model_card(job, sizes));
 }
 
+std::string blocks_fingerprint(const Weight& weight) {
+  const auto* blocks = std::get_if<GgufBlocks>(&weight.base);
+  if (blocks == nullptr) return {};
+  return Fingerprint().add(blocks->type->name).add(blocks->data.span()).hex();
+}
+
+namespace {
+
+bool same_values(const Weight& expected, const Weight& found, bool raised) {
+  const auto* dense = std::get_if<Dense>(&found.base);
+  const int64_t rows = expected.rows(), cols = expected.cols();
+  if (expected.shape != found.shape) return false;
+  const int64_t step = std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(cols, 1));
+  for (int64_t first = 0; first < rows; first += step) {
+    const int64_t count = std::min(step, rows - first);
+    std::vector<float> a(static_cast<size_t>(count * cols)), b(a.size());
+    expected.unpack_rows(first, count, a);
+    found.unpack_rows(first, count, b);
+    if (dense != nullptr && !found.mask) a = dense_weight({count, cols}, dense->dtype, a).unpack();
+    for (size_t i = 0; i < a.size(); ++i) {
+      const bool equal = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]));
+      // gguf keeps Gemma's norms plus one, so their last bits are lost
+      if (!equal && !(raised && std::fabs(a[i] - b[i]) <= 2e-7f * (1 + std::fabs(a[i])))) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 void check_export(const ExportJob& job, const ModelFiles& written) {
   for (const ExportParameter& parameter : job.parameters) {
     if (written.find(parameter.name) == nullptr && parameter.name.ends_with(".rotary_emb.inv_freq")) continue;
-    const Weight expected = parameter.read(), found = written.read(parameter.name);
-    const auto* dense = std::get_if<Dense>(&found.base);
+    const Weight found = written.read(parameter.name);
     const bool raised =
         job.format == OutputFormat::gguf && GgufModel::of_config(job.source->config()).is_raised_norm(parameter.name);
-    const int64_t rows = expected.rows(), cols = expected.cols();
-    bool same = expected.shape == found.shape;
-    const int64_t step = std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(cols, 1));
-    for (int64_t first = 0; same && first < rows; first += step) {
-      const int64_t count = std::min(step, rows - first);
-      std::vector<float> a(static_cast<size_t>(count * cols)), b(a.size());
-      expected.unpack_rows(first, count, a);
-      found.unpack_rows(first, count, b);
-      if (dense != nullptr && !found.mask) a = dense_weight({count, cols}, dense->dtype, a).unpack();
-      for (size_t i = 0; same && i < a.size(); ++i) {
-        const bool equal = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]));
-        // gguf keeps Gemma's norms plus one, so their last bits are lost
-        same = equal || (raised && std::fabs(a[i] - b[i]) <= 2e-7f * (1 + std::fabs(a[i])));
-      }
-    }
+    const bool known = parameter.fingerprint != nullptr && !parameter.fingerprint->empty();
+    const bool same =
+        known ? blocks_fingerprint(found) == *parameter.fingerprint : same_values(parameter.read(), found, raised);
     if (!same) {
       throw Error(Exit::failed, parameter.name + ": what was read back from " + written.path().string() +
                                     " differs from what was written; is the disk sound? Run the same command again");

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -32,6 +33,9 @@ struct ExportParameter {
   std::string name;  // Hugging Face's
   WeightForm form;
   std::function<Weight()> read;
+  // Where making the weight a second time is dear: read() leaves the fingerprint of its blocks here, and check_export
+  // goes by that. Null: it asks once more.
+  std::shared_ptr<std::string> fingerprint = {};
 };
 
 struct ExportJob {
@@ -66,12 +70,14 @@ ExportSizes export_sizes(const ExportJob& job);  // headers only; no parameter i
 // What whoever loads the result should know, in whole sentences: which current readers do not take it.
 std::vector<std::string> export_notes(const ExportJob& job);
 
+std::string blocks_fingerprint(const Weight& weight);  // of GGUF blocks; empty for any other weight
+
 // Everything but recipe.yaml and the reports, which the pipeline adds. `progress` is called after each parameter.
 void export_model(const ExportJob& job, OutputFolder& output,
                   const std::function<void(const std::string&)>& progress = {});
 
-// Every parameter of the job, asked for once more, against what was written, value by value: dense ones after rounding
-// to the type that was written. Error naming the first that differs.
+// Every parameter of the job, asked for once more or by its fingerprint, against what was written, value by value:
+// dense ones after rounding to the type that was written. Error naming the first that differs.
 void check_export(const ExportJob& job, const ModelFiles& written);
 
 }  // namespace pare

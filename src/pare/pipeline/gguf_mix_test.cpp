@@ -30,6 +30,22 @@ TEST(GgufMix, LaysTensorsOutAsItsPeer) {
   EXPECT_EQ(type_of("Q3_K_S", "o_proj", 1), "Q3_K");
   EXPECT_EQ(type_of("Q2_K", "down_proj", 1), "Q3_K");
   EXPECT_EQ(type_of("Q8_0", "embed", 0), "Q8_0");
+  EXPECT_EQ(type_of("Q3_K_M", "down_proj", 0), "Q5_K");
+  EXPECT_EQ(type_of("Q3_K_M", "down_proj", 12), "Q4_K");
+  EXPECT_EQ(type_of("IQ3_M", "down_proj", 2), "Q4_K");
+  EXPECT_EQ(type_of("IQ3_M", "up_proj", 2), "IQ3_S");
+  EXPECT_EQ(type_of("IQ3_XS", "up_proj", 2), "IQ3_S");
+  EXPECT_EQ(type_of("IQ3_XS", "up_proj", 3), "IQ3_XXS");
+  EXPECT_EQ(type_of("IQ3_XXS", "q_proj", 9), "IQ2_S");
+  EXPECT_EQ(type_of("IQ3_XXS", "v_proj", 9), "IQ3_XXS");
+  EXPECT_EQ(type_of("IQ3_XXS", "embed", 0), "Q5_K");
+  EXPECT_EQ(type_of("IQ3_XXS", "embed", 0, /*tied=*/false), "IQ3_S");
+  EXPECT_EQ(type_of("IQ2_M", "up_proj", 9), "IQ2_S");
+  EXPECT_EQ(type_of("IQ2_S", "up_proj", 9), "IQ2_XS");  // the mix, not the type
+  EXPECT_EQ(type_of("IQ2_S", "o_proj", 9), "IQ3_S");
+  EXPECT_EQ(type_of("IQ2_XXS", "down_proj", 2), "Q2_K");
+  EXPECT_EQ(type_of("IQ2_XXS", "down_proj", 3), "IQ2_XXS");
+  EXPECT_EQ(type_of("IQ1_S", "o_proj", 3), "IQ2_XXS");
 }
 
 TEST(GgufMix, ChoosesForRowsThatBlocksDoNotDivide) {

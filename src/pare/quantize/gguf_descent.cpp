@@ -6,6 +6,7 @@
 #include "pare/base/error.h"
 #include "pare/curvature/matmul.h"
 #include "pare/curvature/parallel_tasks.h"
+#include "pare/quantize/lattice_metric.h"
 #include "pare/quantize/strips.h"
 
 namespace pare {
@@ -15,7 +16,7 @@ constexpr int64_t kSpan = 128;  // columns that are up to date among themselves;
 
 // One span of a strip, as the kernel sees it: all pointers at its first column, block and sub-block.
 struct Span {
-  const ScalarType* type;
+  const GgufLayout* layout;
   int64_t columns, width;
   const float* h;  // the span's part of H on the diagonal, rows h_stride apart
   int64_t h_stride;
@@ -45,10 +46,10 @@ PARE_INLINE Lanes curve_of(const Span& s, int64_t first, int64_t last, Lanes& sl
 
 // The values of one sub-block, after its scales have moved.
 PARE_INLINE void recompute(const Span& s, int64_t sub, int64_t r) {
-  const int64_t block = sub / s.type->subs();
+  const int64_t block = sub / s.layout->subs();
   const Lanes scale = load_lanes(s.d + block * s.width + r) * load_lanes(s.sc + sub * s.width + r);
   const Lanes offset = -(load_lanes(s.dmin + block * s.width + r) * load_lanes(s.mn + sub * s.width + r));
-  for (int64_t j = sub * s.type->sub; j < (sub + 1) * s.type->sub; ++j) {
+  for (int64_t j = sub * s.layout->sub; j < (sub + 1) * s.layout->sub; ++j) {
     store_lanes(s.q + j * s.width + r, scale * load_lanes(s.level + j * s.width + r) + offset);
   }
 }
@@ -62,17 +63,17 @@ PARE_INLINE void follow(const Span& s, const Lanes& step, int64_t r) {
 }
 
 PARE_INLINE void move_codes(const Span& s, int64_t sub, int64_t r) {
-  const int64_t block = sub / s.type->subs();
+  const int64_t block = sub / s.layout->subs();
   const Lanes scale = load_lanes(s.d + block * s.width + r) * load_lanes(s.sc + sub * s.width + r);
   const Lanes offset = -(load_lanes(s.dmin + block * s.width + r) * load_lanes(s.mn + sub * s.width + r));
   const Lanes inverse = scale != 0 ? 1.0f / scale : Lanes{};
-  for (int64_t j = sub * s.type->sub; j < (sub + 1) * s.type->sub; ++j) {
+  for (int64_t j = sub * s.layout->sub; j < (sub + 1) * s.layout->sub; ++j) {
     const float* h = s.h + j * s.h_stride;
     const float diagonal = h[j];
     if (!(diagonal > 0)) continue;  // a dead input
     float* place = s.q + j * s.width + r;
     const Lanes old = load_lanes(place), slope = load_lanes(s.g + j * s.width + r);
-    const Lanes level = nearest_level(*s.type, (old + slope * (1 / diagonal) - offset) * inverse);
+    const Lanes level = nearest_level(*s.layout->scalar, (old + slope * (1 / diagonal) - offset) * inverse);
     const Lanes point = scale * level + offset;
     const Lanes change = point - old;
     const LaneBits better = change * (2 * slope - change * diagonal) > 0;
@@ -87,15 +88,53 @@ PARE_INLINE void move_codes(const Span& s, int64_t sub, int64_t r) {
   }
 }
 
+// The same for the codes of a lattice, eight numbers each.
+PARE_INLINE void move_points(const Span& s, int64_t sub, int64_t r) {
+  constexpr int kSize = kLatticeGroup * kLanes;
+  const int64_t block = sub / s.layout->subs();
+  const float *d = s.d + block * s.width + r, *sc = s.sc + sub * s.width + r;
+  const Lanes scale = load_lanes(d) * load_lanes(sc);
+  const Lanes inverse = scale != 0 ? 1.0f / scale : Lanes{};
+  for (int64_t j = sub * s.layout->sub; j < (sub + 1) * s.layout->sub; j += kLatticeGroup) {
+    alignas(64) float values[kSize], gradient[kSize], change[kSize];
+    for (int64_t i = 0; i < kLatticeGroup; ++i) {
+      store_lanes(values + i * kLanes, load_lanes(s.q + (j + i) * s.width + r));
+      store_lanes(gradient + i * kLanes, load_lanes(s.g + (j + i) * s.width + r));
+    }
+    const float* h = s.h + j * s.h_stride;
+    if (!improve_in_metric({s.layout->lattice, h + j, s.h_stride, d, sc, s.mn + sub * s.width + r}, values, gradient,
+                           change)) {
+      continue;
+    }
+    for (int64_t i = 0; i < kLatticeGroup; ++i) {
+      const Lanes point = round_lanes(load_lanes(values + i * kLanes) * inverse);
+      const LaneBits none = scale == 0;
+      float* level = s.level + (j + i) * s.width + r;
+      store_lanes(level, none ? load_lanes(level) : point);
+      store_lanes(s.q + (j + i) * s.width + r, scale * point);
+    }
+    for (int64_t k = 0; k < s.columns; ++k) {
+      Lanes sum = {};
+      for (int64_t i = 0; i < kLatticeGroup; ++i) sum += load_lanes(change + i * kLanes) * h[i * s.h_stride + k];
+      float* g = s.g + k * s.width + r;
+      store_lanes(g, load_lanes(g) - sum);
+    }
+  }
+}
+
+// A number that a scale of a sub-block may be.
+PARE_INLINE Lanes nearest_scale(const GgufLayout& layout, const Lanes& x, int low, int high) {
+  if (layout.lattice != nullptr) return nearest_odd(*layout.lattice, x);
+  return round_lanes(lane_min(lane_max(x, all_lanes(static_cast<float>(low))), all_lanes(static_cast<float>(high))));
+}
+
 // `what` (sc or mn of a sub-block) moves by whole steps, each of which changes the values by the direction.
 PARE_INLINE void move_integer(const Span& s, int64_t sub, int64_t r, float* what, int low, int high) {
   Lanes slope;
-  const Lanes curve = curve_of(s, sub * s.type->sub, (sub + 1) * s.type->sub, slope, r);
+  const Lanes curve = curve_of(s, sub * s.layout->sub, (sub + 1) * s.layout->sub, slope, r);
   const Lanes old = load_lanes(what);
   const Lanes ideal = old + slope / (curve > 0 ? curve : all_lanes(1.0f));
-  const Lanes limited =
-      lane_min(lane_max(ideal, all_lanes(static_cast<float>(low))), all_lanes(static_cast<float>(high)));
-  const Lanes change = round_lanes(limited) - old;
+  const Lanes change = nearest_scale(*s.layout, ideal, low, high) - old;
   const LaneBits better = (curve > 0) & (change * (2 * slope - change * curve) > 0);
   const Lanes moved = better ? change : Lanes{};
   store_lanes(what, old + moved);
@@ -106,7 +145,7 @@ PARE_INLINE void move_integer(const Span& s, int64_t sub, int64_t r, float* what
 // `what` (d or dmin of a block) moves to the f16 nearest to its best.
 PARE_INLINE void move_float(const Span& s, int64_t block, int64_t r, float* what, bool not_negative) {
   Lanes slope;
-  const Lanes curve = curve_of(s, block * s.type->block, (block + 1) * s.type->block, slope, r);
+  const Lanes curve = curve_of(s, block * s.layout->block, (block + 1) * s.layout->block, slope, r);
   const Lanes old = load_lanes(what);
   Lanes ideal = round_to_f16(old + slope / (curve > 0 ? curve : all_lanes(1.0f)));
   if (not_negative) ideal = lane_max(ideal, Lanes{});
@@ -114,41 +153,60 @@ PARE_INLINE void move_float(const Span& s, int64_t block, int64_t r, float* what
   const LaneBits better = (curve > 0) & (change * (2 * slope - change * curve) > 0);
   const Lanes moved = better ? change : Lanes{};
   store_lanes(what, better ? ideal : old);
-  for (int64_t k = block * s.type->subs(); k < (block + 1) * s.type->subs(); ++k) recompute(s, k, r);
+  for (int64_t k = block * s.layout->subs(); k < (block + 1) * s.layout->subs(); ++k) recompute(s, k, r);
   follow(s, moved, r);
+}
+
+PARE_INLINE void improve_sub_scalar(const Span& s, int64_t sub, int64_t r, bool refit) {
+  const ScalarType& type = *s.layout->scalar;
+  const int64_t block = sub / type.subs(), first = sub * type.sub, last = first + type.sub;
+  move_codes(s, sub, r);
+  if (!refit || !type.two_level()) return;
+  const float *d = s.d + block * s.width + r, *dmin = s.dmin + block * s.width + r;
+  for (int64_t j = first; j < last; ++j) {
+    store_lanes(s.direction + j * kLanes, load_lanes(d) * load_lanes(s.level + j * s.width + r));
+  }
+  move_integer(s, sub, r, s.sc + sub * s.width + r, type.lowest_sc, type.highest_sc);
+  if (type.scales != ScalarType::Scales::affine) return;
+  for (int64_t j = first; j < last; ++j) store_lanes(s.direction + j * kLanes, -load_lanes(dmin));
+  move_integer(s, sub, r, s.mn + sub * s.width + r, 0, type.highest_sc);
+}
+
+PARE_INLINE void improve_sub_lattice(const Span& s, int64_t sub, int64_t r, bool refit) {
+  move_points(s, sub, r);
+  if (!refit) return;
+  const float* d = s.d + sub / s.layout->subs() * s.width + r;
+  for (int64_t j = sub * s.layout->sub; j < (sub + 1) * s.layout->sub; ++j) {
+    store_lanes(s.direction + j * kLanes, load_lanes(d) * load_lanes(s.level + j * s.width + r));
+  }
+  move_integer(s, sub, r, s.sc + sub * s.width + r, 1, s.layout->lattice->highest);
 }
 
 PARE_INLINE void improve(const Span& s, bool refit) {
   using Scales = ScalarType::Scales;
-  const ScalarType& type = *s.type;
-  const bool affine = type.scales == Scales::affine;
+  const GgufLayout& layout = *s.layout;
   for (int64_t r = 0; r < s.width; r += kLanes) {
-    for (int64_t block = 0; block < s.columns / type.block; ++block) {
+    for (int64_t block = 0; block < s.columns / layout.block; ++block) {
       float *d = s.d + block * s.width + r, *dmin = s.dmin + block * s.width + r;
-      for (int64_t sub = block * type.subs(); sub < (block + 1) * type.subs(); ++sub) {
-        move_codes(s, sub, r);
-        if (!refit || !type.two_level()) continue;
-        const int64_t first = sub * type.sub, last = first + type.sub;
-        for (int64_t j = first; j < last; ++j) {
-          store_lanes(s.direction + j * kLanes, load_lanes(d) * load_lanes(s.level + j * s.width + r));
+      for (int64_t sub = block * layout.subs(); sub < (block + 1) * layout.subs(); ++sub) {
+        if (layout.scalar != nullptr) {
+          improve_sub_scalar(s, sub, r, refit);
+        } else {
+          improve_sub_lattice(s, sub, r, refit);
         }
-        move_integer(s, sub, r, s.sc + sub * s.width + r, type.lowest_sc, type.highest_sc);
-        if (!affine) continue;
-        for (int64_t j = first; j < last; ++j) store_lanes(s.direction + j * kLanes, -load_lanes(dmin));
-        move_integer(s, sub, r, s.mn + sub * s.width + r, 0, type.highest_sc);
       }
-      if (!refit || type.scales == Scales::power) continue;
-      const int64_t first = block * type.block, last = first + type.block;
+      if (!refit || (layout.scalar != nullptr && layout.scalar->scales == Scales::power)) continue;
+      const int64_t first = block * layout.block, last = first + layout.block;
       for (int64_t j = first; j < last; ++j) {
         store_lanes(s.direction + j * kLanes,
-                    load_lanes(s.sc + j / type.sub * s.width + r) * load_lanes(s.level + j * s.width + r));
+                    load_lanes(s.sc + j / layout.sub * s.width + r) * load_lanes(s.level + j * s.width + r));
       }
       move_float(s, block, r, d, false);
-      if (!type.has_offset()) continue;
+      if (!layout.has_offset()) continue;
       for (int64_t j = first; j < last; ++j) {
-        store_lanes(s.direction + j * kLanes, -load_lanes(s.mn + j / type.sub * s.width + r));
+        store_lanes(s.direction + j * kLanes, -load_lanes(s.mn + j / layout.sub * s.width + r));
       }
-      move_float(s, block, r, dmin, affine);
+      move_float(s, block, r, dmin, layout.scalar->scales == Scales::affine);
     }
   }
 }
@@ -158,14 +216,15 @@ void improve_span(const Span& span, bool refit) {
   simd::run_at(simd::best_level(), [=](auto) PARE_ALWAYS_INLINE { improve(span, refit); });
 }
 
-PARE_INLINE void levels_of(const ScalarType& type, const float* q, int64_t width, const float* scale_d,
+PARE_INLINE void levels_of(const GgufLayout& layout, const float* q, int64_t width, const float* scale_d,
                            const float* scale_sc, const float* dmin, const float* mn, float* level) {
   for (int64_t r = 0; r < width; r += kLanes) {
     const Lanes scale = load_lanes(scale_d + r) * load_lanes(scale_sc + r);
     const Lanes offset = -(load_lanes(dmin + r) * load_lanes(mn + r));
     const Lanes inverse = scale != 0 ? 1.0f / scale : Lanes{};
-    for (int64_t j = 0; j < type.sub; ++j) {
-      store_lanes(level + j * width + r, nearest_level(type, (load_lanes(q + j * width + r) - offset) * inverse));
+    for (int64_t j = 0; j < layout.sub; ++j) {
+      const Lanes x = (load_lanes(q + j * width + r) - offset) * inverse;
+      store_lanes(level + j * width + r, layout.scalar != nullptr ? nearest_level(*layout.scalar, x) : round_lanes(x));
     }
   }
 }
@@ -174,7 +233,7 @@ PARE_INLINE void levels_of(const ScalarType& type, const float* q, int64_t width
 class StripDescent {
  public:
   StripDescent(const Strip& strip, const float* h, const GgufGrid& grid)
-      : width_(strip.width), h_(h), in_(grid.columns), type_(*grid.type) {
+      : width_(strip.width), h_(h), in_(grid.columns), layout_(grid.layout) {
     const size_t size = static_cast<size_t>(in_ * width_);
     for (auto* values : {&q, &g_, &level_}) values->resize(size);
     d.resize(static_cast<size_t>(grid.blocks() * width_));
@@ -190,17 +249,17 @@ class StripDescent {
     std::fill(g_.begin(), g_.end(), 0.0f);
     add_product<float>(g_.data(), width_, in_, width_, in_, row_major(h_, in_), row_major(difference.data(), width_),
                        1.0f, Summation::blocks);
-    const int64_t span = std::max<int64_t>(kSpan, type_.block);
+    const int64_t span = std::max<int64_t>(kSpan, layout_.block);
     std::vector<float> direction(static_cast<size_t>(span * kLanes)), product(direction.size());
     for (int sweep = 0; sweep < sweeps; ++sweep) {
       for (int64_t first = 0; first < in_; first += span) {
         const int64_t columns = std::min(span, in_ - first), at = first * width_, count = columns * width_;
-        const int64_t block = first / type_.block * width_, sub = first / type_.sub * width_;
+        const int64_t block = first / layout_.block * width_, sub = first / layout_.sub * width_;
         std::copy_n(q.data() + at, count, difference.data() + at);
-        improve_span(
-            {&type_, columns, width_, h_ + first * in_ + first, in_, q.data() + at, g_.data() + at, level_.data() + at,
-             d.data() + block, dmin.data() + block, sc.data() + sub, mn.data() + sub, direction.data(), product.data()},
-            refit);
+        improve_span({&layout_, columns, width_, h_ + first * in_ + first, in_, q.data() + at, g_.data() + at,
+                      level_.data() + at, d.data() + block, dmin.data() + block, sc.data() + sub, mn.data() + sub,
+                      direction.data(), product.data()},
+                     refit);
         for (int64_t i = at; i < at + count; ++i) difference[i] = q[i] - difference[i];
         push(first, columns, difference.data() + at);
       }
@@ -219,11 +278,11 @@ class StripDescent {
 
  private:
   void find_levels() {
-    for (int64_t sub = 0; sub < in_ / type_.sub; ++sub) {
-      const int64_t block = sub / type_.subs() * width_, at = sub * type_.sub * width_;
+    for (int64_t sub = 0; sub < in_ / layout_.sub; ++sub) {
+      const int64_t block = sub / layout_.subs() * width_, at = sub * layout_.sub * width_;
       simd::run_at(simd::best_level(),
                    [this, sub, block, at, q_at = q.data() + at, to = level_.data() + at](auto) PARE_ALWAYS_INLINE {
-                     levels_of(type_, q_at, width_, d.data() + block, sc.data() + sub * width_, dmin.data() + block,
+                     levels_of(layout_, q_at, width_, d.data() + block, sc.data() + sub * width_, dmin.data() + block,
                                mn.data() + sub * width_, to);
                    });
     }
@@ -240,7 +299,7 @@ class StripDescent {
   int64_t width_;
   const float* h_;
   int64_t in_;
-  const ScalarType& type_;
+  GgufLayout layout_;
   std::vector<float> g_, level_;
 };
 

@@ -1,7 +1,8 @@
 // Coordinate descent on a weight rounded to GGUF blocks: codes, and all of the blocks' scales, one after another.
 //
 //   loss of a row = e H e^T,   e = w - q,   G = H e
-//   a code         to the point nearest to q_j + G_j / H_jj                                  all else fixed
+//   a code         to the point nearest to q_j + G_j / H_jj                                  all else fixed;
+//                  of a lattice, eight j at once
 //   sc, mn         to the integers nearest to the least-squares ones, of one sub-block       codes and the others fixed
 //   d, dmin        to the f16 nearest to the least-squares ones, of one block                so
 //

@@ -4,6 +4,7 @@
 #include "pare/curvature/column_walk.h"
 #include "pare/curvature/inverse_factor.h"
 #include "pare/quantize/gguf_descent.h"
+#include "pare/quantize/lattice_metric.h"
 #include "pare/quantize/rounded.h"
 
 namespace pare {
@@ -19,7 +20,7 @@ class GgufStep final : public ColumnStep {
   }
 
   void fix(int64_t row, int64_t column, const float* tile, int64_t, float* q) override {
-    const ScalarType& type = *grid_.type;
+    const ScalarType& type = *grid_.layout.scalar;
     const int64_t place = order_.defined() ? order_.const_data_ptr<int64_t>()[column] : column;
     const int64_t sub = place / type.sub * grid_.padded() + row, block = place / type.block * grid_.padded() + row;
     simd::run_at(simd::best_level(),
@@ -38,9 +39,58 @@ class GgufStep final : public ColumnStep {
   at::Tensor order_;
 };
 
+// cost(e) = e M e^T of an error e in eight columns, the columns after them compensated: M = (U_GG^T U_GG)^-1 for
+// each group G in the order of the walk, [groups, 8, 8] f32. See gptq.h for U.
+at::Tensor group_metrics(const at::Tensor& u) {
+  const int64_t groups = u.size(0) / kLatticeGroup;
+  at::Tensor corners = at::empty({groups, kLatticeGroup, kLatticeGroup}, at::kDouble);
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t at = g * kLatticeGroup;
+    corners.select(0, g).copy_(u.narrow(0, at, kLatticeGroup).narrow(1, at, kLatticeGroup));
+  }
+  const at::Tensor inverse = at::linalg_inv(corners);
+  return inverse.matmul(inverse.transpose(1, 2)).to(at::kFloat).contiguous();
+}
+
+// Eight columns at once: their codes are chosen when the first is reached.
+class LatticeStep final : public ColumnStep {
+ public:
+  // order, shift as GgufStep; metrics: group_metrics().
+  LatticeStep(const GgufGrid& grid, const at::Tensor& order, const at::Tensor& metrics)
+      : grid_(grid), code_(*grid.layout.lattice), metrics_(metrics) {
+    if (order.defined()) order_ = order.contiguous();
+    chosen_.resize(static_cast<size_t>(grid.columns * grid.padded()));
+  }
+
+  void fix(int64_t row, int64_t column, const float* tile, int64_t ahead, float* q) override {
+    float* const values = chosen_.data() + column * grid_.padded() + row;  // of the column, then of those after it
+    if (column % kLatticeGroup == 0) {
+      PARE_ASSERT(ahead >= kLatticeGroup);
+      const int64_t place = order_.defined() ? order_.const_data_ptr<int64_t>()[column] : column;
+      choose(row, place, metrics_.const_data_ptr<float>() + column * kLatticeGroup, tile, values);
+    }
+    std::copy_n(values, kLanes, q);
+  }
+
+ private:
+  void choose(int64_t row, int64_t place, const float* metric, const float* target, float* values) const {
+    const int64_t sub = place / code_.sub * grid_.padded() + row, block = place / code_.block * grid_.padded() + row;
+    alignas(64) float best[kLatticeGroup * kLanes];
+    nearest_in_metric({&code_, metric, kLatticeGroup, grid_.d.const_data_ptr<float>() + block,
+                       grid_.sc.const_data_ptr<float>() + sub, grid_.mn.const_data_ptr<float>() + sub},
+                      target, best);
+    for (int e = 0; e < kLatticeGroup; ++e) std::copy_n(best + e * kLanes, kLanes, values + e * grid_.padded());
+  }
+
+  const GgufGrid& grid_;
+  const LatticeCode& code_;
+  at::Tensor order_, metrics_;
+  std::vector<float> chosen_;  // [columns of the walk][rows]
+};
+
 void check(const Problem& problem, const GgmlType& type) {
   PARE_ASSERT(problem.weight.dim() == 2 && problem.weight.scalar_type() == at::kFloat);
-  if (scalar_type(type) == nullptr) {
+  if (!gguf_layout(type)) {
     throw UnsupportedError(problem.name + ": Pare does not round to " + std::string(type.name));
   }
   if (problem.weight.size(1) % type.block_elements != 0) {
@@ -69,8 +119,9 @@ GgufRounded rounded_plainly(const Problem& problem, const at::Tensor& target, co
   } else if (problem.curvature.sum_sq.defined()) {
     importance = problem.curvature.sum_sq;
   }
-  GgufRounded rounded{.grid = fit_gguf_grid(target, importance, type, FitWeights::importance_and_size), .values = {}};
-  rounded.values = round_to(rounded.grid, target);
+  constexpr FitWeights kBy = FitWeights::importance_and_size;
+  GgufRounded rounded{.grid = fit_gguf_grid(target, importance, type, kBy), .values = {}};
+  rounded.values = round_to(rounded.grid, target, importance, kBy);
   return rounded;
 }
 
@@ -89,10 +140,19 @@ Solution rtn_gguf(const Problem& problem, const GgmlType& type) {
   return solution;
 }
 
+int64_t columns_together(const GgmlType& type) {
+  return gguf_layout(type).value().group;
+}
+
 InverseFactor gptq_factor(const Problem& problem, const GgufGptqOptions& options) {
   const at::Tensor& h = problem.curvature.h;
   at::Tensor order;
-  if (options.act_order) order = h.diagonal().argsort(/*stable=*/true, 0, /*descending=*/true);
+  if (options.act_order) {
+    const int64_t together = columns_together(*options.type);
+    const at::Tensor size = h.diagonal().reshape({-1, together}).sum(1);
+    order = size.argsort(/*stable=*/true, 0, /*descending=*/true);
+    order = (order.unsqueeze(1) * together + at::arange(together)).flatten();
+  }
   return inverse_factor(h.contiguous(), options.damp, order, problem.name);
 }
 
@@ -116,14 +176,23 @@ Solution gptq_gguf(const Problem& problem, const GgufGptqOptions& options) {
   const GgufRounded plain = rounded_plainly(problem, target, *options.type);
   const at::Tensor plain_loss = row_losses(target - plain.values, h);
 
-  // Rounding column j costs (w - q)^2 / U[j,j]^2: the weight of the choice of scales.
-  at::Tensor importance = factor.u.diagonal().to(at::kDouble).pow(-2).to(at::kFloat);
+  // Rounding column j costs (w - q)^2 / U[j,j]^2, eight columns what group_metrics() has: the weights of the choice of
+  // scales.
+  const bool lattice = columns_together(*options.type) > 1;
+  const at::Tensor metrics = lattice ? group_metrics(factor.u) : at::Tensor();
+  at::Tensor importance =
+      lattice ? metrics.diagonal(0, 1, 2).flatten() : factor.u.diagonal().to(at::kDouble).pow(-2).to(at::kFloat);
   if (order.defined()) importance = importance.index_select(0, order.argsort());
   importance = importance.masked_fill(factor.dead, 0).contiguous();
   GgufRounded best{.grid = fit_gguf_grid(target, importance, *options.type, FitWeights::importance), .values = {}};
   at::Tensor walked = (order.defined() ? target.index_select(1, order) : target.clone()).contiguous();
-  GgufStep step(best.grid, order);
-  walk_columns(walked, factor.u, options.block, step);
+  if (lattice) {
+    LatticeStep step(best.grid, order, metrics);
+    walk_columns(walked, factor.u, options.block, step);
+  } else {
+    GgufStep step(best.grid, order);
+    walk_columns(walked, factor.u, options.block, step);
+  }
   best.values = (order.defined() ? walked.index_select(1, order.argsort()) : walked).contiguous();
 
   Solution solution;

@@ -14,15 +14,18 @@
 namespace pare {
 
 struct GgufGptqOptions {
-  const GgmlType* type = nullptr;  // one that scalar_type() knows; its block divides the inputs
+  const GgmlType* type = nullptr;  // one that gguf_layout() knows; its block divides the inputs
   double damp = 0.01;
   bool act_order = true;
-  int64_t block = 128;  // columns a block of the walk; changes speed, not the result
+  int64_t block = 128;  // columns a block of the walk, a multiple of 8; changes speed, not the result
   bool keep_better_rtn = true;
   int descent_sweeps = 2;
   bool refit_scales = true;
-  const InverseFactor* factor = nullptr;  // gptq_factor() of the same curvature, for solving it more than once
+  const InverseFactor* factor =
+      nullptr;  // gptq_factor() of the same curvature and group, for solving it more than once
 };
+// Columns that a code of the type names together, and the walk keeps together: 1 or 8.
+int64_t columns_together(const GgmlType& type);
 InverseFactor gptq_factor(const Problem& problem, const GgufGptqOptions& options);
 // Solution::rtn_loss is that of rtn_gguf with the same curvature: what an importance matrix alone gives.
 Solution gptq_gguf(const Problem& problem, const GgufGptqOptions& options);

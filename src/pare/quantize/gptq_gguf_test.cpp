@@ -13,8 +13,9 @@
 namespace pare {
 namespace {
 
-const std::vector<std::string> kNames{"Q4_0", "Q4_1", "Q5_0",   "Q5_1",   "Q8_0",  "Q2_K",  "Q3_K", "Q4_K",
-                                      "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4"};
+const std::vector<std::string> kNames{"Q4_0",  "Q4_1",    "Q5_0",   "Q5_1",   "Q8_0",    "Q2_K",  "Q3_K",  "Q4_K",
+                                      "Q5_K",  "Q6_K",    "IQ4_NL", "IQ4_XS", "TQ1_0",   "TQ2_0", "MXFP4", "IQ1_S",
+                                      "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S",  "IQ3_XXS", "IQ3_S"};
 
 const GgmlType& named(const std::string& name) {
   return *ggml_type_named(name);

@@ -91,15 +91,16 @@ Measuring::Sample Measuring::rows_of(const std::string& layer, const at::Tensor&
 void Measuring::measure(const std::string& layer, const Sample& sample, const LayerHessian& curvature) {
   std::vector<double>& losses = losses_[layer];
   const bool looked_up = !curvature.h.defined();
-  InverseFactor factor;
+  std::map<int64_t, InverseFactor> factors;  // by columns_together
   for (const GgmlType* type : types_for_rows(sample.rows.size(1))) {
     stop_if_interrupted();
     const Problem problem{layer, sample.rows, curvature};
     GgufGptqOptions options;
     options.type = type;
     options.damp = damp_of(layer);
-    if (!looked_up && losses.empty()) factor = gptq_factor(problem, options);
-    options.factor = &factor;
+    const int64_t together = columns_together(*type);
+    if (!looked_up && factors.count(together) == 0) factors.emplace(together, gptq_factor(problem, options));
+    if (!looked_up) options.factor = &factors.at(together);
     const Solution solution = looked_up ? rtn_gguf(problem, *type) : gptq_gguf(problem, options);
     const at::Tensor difference = sample.rows - solution.dequantized;
     const at::Tensor rows = looked_up ? (difference.square() * curvature.sum_sq.to(at::kFloat)).sum(1).to(at::kDouble)

@@ -72,24 +72,24 @@ PARE_INLINE Line fit_affine(const ScalarType& type, const Part& part, bool any_o
   const Lanes range = high - low;
   const float top = static_cast<float>(type.highest);
   Line best{range / top, low};
-  Lanes best_explained = all_lanes(-3e38f);
-  for (int i = 0; i <= 36; i += 2) {
-    const Lanes inverse = (top - 0.9f + 0.05f * static_cast<float>(i)) * inverse_of(range);
+  Lanes best_explained = all_lanes(-3e38f), best_step = {};
+  const auto consider = [&](const Lanes& inverse, const Lanes& offset, const Lanes& step) PARE_ALWAYS_INLINE {
     Lanes explained;
-    const Line line = best_line(type, part, inverse, low, any_offset, explained);
+    const Line line = best_line(type, part, inverse, offset, any_offset, explained);
     const LaneBits better = (explained > best_explained) & (line.scale > 0);
     best.scale = better ? line.scale : best.scale;
     best.offset = better ? line.offset : best.offset;
+    best_step = better ? step : best_step;
     best_explained = better ? explained : best_explained;
+  };
+  // the range over `top` and a little less or more, coarsely, then around each row's best, then around its line
+  const Lanes unit = inverse_of(range);
+  for (int i = 0; i <= 36; i += 6) {
+    consider((top - 0.9f + 0.05f * static_cast<float>(i)) * unit, low, all_lanes(0.05f * static_cast<float>(i)));
   }
-  for (int round = 0; round < 2; ++round) {
-    Lanes explained;
-    const Line line = best_line(type, part, inverse_of(best.scale), best.offset, any_offset, explained);
-    const LaneBits better = (explained > best_explained) & (line.scale > 0);
-    best.scale = better ? line.scale : best.scale;
-    best.offset = better ? line.offset : best.offset;
-    best_explained = better ? explained : best_explained;
-  }
+  const Lanes middle = best_step;
+  for (const float step : {-0.1f, 0.1f}) consider((top - 0.9f + middle + step) * unit, low, middle + step);
+  for (int round = 0; round < 2; ++round) consider(inverse_of(best.scale), best.offset, best_step);
   return best;
 }
 
@@ -121,10 +121,19 @@ PARE_INLINE Lanes fit_symmetric(const ScalarType& type, const Part& part) {
     return best;
   }
   // The largest near the lowest level, which there is one more of, and near the highest; with few levels well past it.
+  // Every third of the candidates, then those beside each row's best.
   const float step = type.table != nullptr ? 1.0f : type.highest <= 1 ? 0.05f : 0.1f;
   const int past = type.highest == 2 ? 14 : 4;
-  for (int i = -9; i <= std::max(9, past); ++i) consider(unit * (low - step * static_cast<float>(i)));
-  for (int i = -4; i <= past; ++i) consider(unit * (high + step * static_cast<float>(i)));
+  Lanes best_end = {};
+  const auto consider_end = [&](const Lanes& end) PARE_ALWAYS_INLINE {
+    const Lanes before = best_explained;
+    consider(unit * end);
+    best_end = best_explained > before ? end : best_end;
+  };
+  for (int i = -9; i <= std::max(9, past); i += 3) consider_end(all_lanes(low - step * static_cast<float>(i)));
+  for (int i = -3; i <= past; i += 3) consider_end(all_lanes(high + step * static_cast<float>(i)));
+  const Lanes middle = best_end;
+  for (const float beside : {-1.0f, 1.0f}) consider_end(middle + step * beside);
   for (int round = 0; round < 2; ++round) consider(inverse_of(best));
   return best;
 }
@@ -301,9 +310,8 @@ TileScales fit_scales(const ScalarType& type, const float* values, const float* 
   return result;
 }
 
-void rounding_weights(const ScalarType& type, const float* values, const float* importance, float* weights,
-                      simd::Level level) {
-  simd::run_at(level, [=, n = type.block](auto) PARE_ALWAYS_INLINE {
+void rounding_weights(int count, const float* values, const float* importance, float* weights, simd::Level level) {
+  simd::run_at(level, [=, n = count](auto) PARE_ALWAYS_INLINE {
     Lanes square = {};
     for (int j = 0; j < n; ++j) square += load_lanes(values + j * kLanes) * load_lanes(values + j * kLanes);
     square /= static_cast<float>(n);

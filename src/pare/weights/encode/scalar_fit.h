@@ -18,8 +18,9 @@ TileScales fit_scales(const ScalarType& type, const float* values, const float* 
                       simd::Level level = simd::best_level());
 
 // The weights for rounding each number by itself: h_j sqrt(s^2 + w_j^2), s^2 the mean square of the block: what large
-// numbers carry tends to matter more than their curvature alone says (llama.cpp's choice). importance: [block] or null.
-void rounding_weights(const ScalarType& type, const float* values, const float* importance, float* weights,
+// numbers carry tends to matter more than their curvature alone says (llama.cpp's choice). count: of the block;
+// importance: [count] or null.
+void rounding_weights(int count, const float* values, const float* importance, float* weights,
                       simd::Level level = simd::best_level());
 
 }  // namespace pare
