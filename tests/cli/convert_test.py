@@ -18,44 +18,11 @@ import struct
 import sys
 import unittest
 
-from support import PareTest, read_safetensors_header, run
+from support import PareTest, bfloats, floats, halves, read_tensors, run, write_tensors
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "conversions.md"
 BEGIN, END = "<!-- from here on written by tests/cli/convert_test.py --update -->", "<!-- up to here -->"
 SHOWN = "model.layers.0.self_attn.q_proj"
-
-
-# --- files
-
-def read_tensors(folder):
-    """name -> (dtype, shape, bytes), of a folder with one file."""
-    path = pathlib.Path(folder) / "model.safetensors"
-    begin, header = read_safetensors_header(path)
-    data = path.read_bytes()
-    return {name: (entry["dtype"], entry["shape"], data[begin + entry["data_offsets"][0]:begin + entry["data_offsets"][1]])
-            for name, entry in header.items() if name != "__metadata__"}
-
-
-def write_tensors(path, tensors):
-    header, offset = {}, 0
-    for name, (dtype, shape, data) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + len(data)]}
-        offset += len(data)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
-
-
-def halves(values):
-    return struct.pack(f"<{len(values)}e", *values)
-
-
-def bfloats(values):
-    return b"".join(struct.pack("<f", value)[2:] for value in values)
-
-
-def floats(values):
-    return struct.pack(f"<{len(values)}f", *values)
 
 
 # --- layers as other software writes them: tensors, quantization_config, and one value by the format's definition

@@ -15,7 +15,9 @@
 #include "pare/cli/commands.h"
 #include "pare/text/tokenizer.h"
 #include "pare/weights/decoder_config.h"
+#include "pare/weights/encoder_config.h"
 #include "pare/weights/model_files.h"
+#include "pare/weights/sentence_modules.h"
 
 namespace pare {
 namespace {
@@ -57,9 +59,27 @@ struct Tally {
   }
 };
 
+json encoder(const ModelFiles& files) {
+  const EncoderConfig config = EncoderConfig::from_hf(files.config());
+  const auto pooling = sentence_modules(files).pooling;
+  return {{"supported", true},
+          {"model_type", files.config()["model_type"]},
+          {"encoder", true},
+          {"layers", config.layers},
+          {"hidden", config.hidden},
+          {"intermediate", config.intermediate},
+          {"heads", config.heads},
+          {"kv_heads", config.heads},
+          {"head_dim", config.hidden / config.heads},
+          {"vocab", config.vocab_size},
+          {"context", config.max_positions},
+          {"pooling", pooling ? json(name_of(*pooling)) : json(nullptr)}};
+}
+
 json architecture(const ModelFiles& files) {
   json result;
   try {
+    if (is_encoder(files.config())) return encoder(files);
     const DecoderConfig config = DecoderConfig::from_hf(files.config());
     result = {{"supported", true},
               {"model_type", config.model_type},
@@ -71,7 +91,8 @@ json architecture(const ModelFiles& files) {
               {"head_dim", config.head_dim},
               {"vocab", config.vocab_size},
               {"context", config.max_positions},
-              {"tied_embeddings", config.tied_embeddings}};
+              {"tied_embeddings", config.tied_embeddings},
+              {"encoder", false}};
   } catch (const Error& error) {
     result = {{"supported", false}, {"why", error.what()}};
   }
@@ -156,6 +177,15 @@ std::string removed_text(const json& sparsity) {
   return text;
 }
 
+std::string ending(const json& architecture) {
+  if (!architecture["encoder"].get<bool>()) {
+    return architecture["tied_embeddings"].get<bool>() ? ", embedding and head in one" : "";
+  }
+  const json& pooling = architecture["pooling"];
+  return ", pooling " + (pooling.is_null() ? std::string("not said") : pooling.get<std::string>()) +
+         "; an encoder: Pare converts it and does not run it";
+}
+
 void print_model(const json& model) {
   const json& architecture = model["architecture"];
   std::printf("%s\n", model["path"].get<std::string>().c_str());
@@ -167,8 +197,7 @@ void print_model(const json& model) {
     std::printf("                %ld heads (%ld for keys and values) of %ld, vocabulary %ld,\n",
                 architecture["heads"].get<long>(), architecture["kv_heads"].get<long>(),
                 architecture["head_dim"].get<long>(), architecture["vocab"].get<long>());
-    std::printf("                context %ld%s\n", architecture["context"].get<long>(),
-                architecture["tied_embeddings"].get<bool>() ? ", embedding and head in one" : "");
+    std::printf("                context %ld%s\n", architecture["context"].get<long>(), ending(architecture).c_str());
   } else {
     std::printf("  architecture  NOT SUPPORTED: %s\n", architecture["why"].get<std::string>().c_str());
   }

@@ -30,6 +30,8 @@ struct GgufArray {
   std::variant<std::vector<bool>, std::vector<int64_t>, std::vector<uint64_t>, std::vector<double>,
                std::vector<std::string>>
       items;
+
+  bool operator==(const GgufArray&) const = default;
 };
 
 struct GgufTensor {

@@ -8,6 +8,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/interrupt.h"
+#include "pare/pipeline/encoder_conversion.h"
 #include "pare/pipeline/export_layout.h"
 #include "pare/pipeline/model_linears.h"
 #include "pare/weights/block_grids.h"
@@ -100,8 +101,11 @@ Weight as_promised(Weight weight, const WeightForm& form) {
 
 class Converter {
  public:
-  Converter(const ModelFiles& source, const ConvertOptions& options) : source_(source), options_(options) {
-    if (!options.type.empty() || options.bits > 0) linears_.emplace(source);
+  // `encoder`: where the source is one, and the target GGUF.
+  Converter(const ModelFiles& source, const ConvertOptions& options, const EncoderConversion* encoder)
+      : source_(source), options_(options), encoder_(encoder) {
+    if (options.format == OutputFormat::gguf) gguf_ = GgufModel::of_config(source.config());
+    if (encoder == nullptr && (!options.type.empty() || options.bits > 0)) linears_.emplace(source);
     if (options.format != OutputFormat::gptq) return;
     for (const ParameterInfo& parameter : source.parameters()) {
       if (in_block(parameter)) common_ = std::gcd(common_, parameter.shape[1]);
@@ -117,6 +121,10 @@ class Converter {
   }
 
   const Substitutions& substitutions() const { return substitutions_; }
+  // What the parameter is called in the job; only an encoder's differ from those of its files.
+  std::string name_in_job(const std::string& stored) const {
+    return encoder_ == nullptr ? stored : encoder_->name_of(stored).value_or(stored);
+  }
 
  private:
   bool in_block(const ParameterInfo& parameter) const {
@@ -133,8 +141,9 @@ class Converter {
         form.masked && dense && options_.format == OutputFormat::compressed_tensors && !options_.dequantize;
     const bool vector_in_gguf =
         options_.format == OutputFormat::gguf && form.shape.size() == 1;  // F32 whatever is asked
+    const bool table_in_f32 = gguf_ && gguf_->is_table_in_f32(name_in_job(parameter.name));
     const Dtype own = dense ? form.dtype : Dtype::f32;
-    const Dtype dtype = vector_in_gguf ? own : options_.dtype.value_or(own);
+    const Dtype dtype = table_in_f32 ? Dtype::f32 : vector_in_gguf ? own : options_.dtype.value_or(own);
     Step step{keeps_mask ? form : dense_form_of(form, dtype)};
     step.form.dtype = dtype;
     if (as_stored && dtype == form.dtype && (!form.masked || keeps_mask)) return step;
@@ -203,11 +212,15 @@ class Converter {
   // Of the mix that was asked for; nothing for vectors and what no block of the model runs.
   const GgmlType* wanted_type(const ParameterInfo& parameter) {
     if (options_.type.empty() || parameter.shape.size() != 2) return nullptr;
-    const auto linear = linears_->find(parameter);
+    const auto place = encoder_ != nullptr ? encoder_->mix_place(parameter) : mix_place(parameter);
+    if (!place) return nullptr;
+    return blocks_form(parameter.form, type_in_mix(options_.type, *place), parameter.name, substitutions_).gguf_type;
+  }
+
+  std::optional<MixPlace> mix_place(const ParameterInfo& parameter) const {
+    if (const auto linear = linears_->find(parameter)) return linears_->place(linear->kind, linear->block);
     const std::string table = linears_->table_kind(parameter);
-    if (!linear && table.empty()) return nullptr;
-    const MixPlace place = linear ? linears_->place(linear->kind, linear->block) : linears_->place(table, 0);
-    return blocks_form(parameter.form, type_in_mix(options_.type, place), parameter.name, substitutions_).gguf_type;
+    return table.empty() ? std::nullopt : std::optional(linears_->place(table, 0));
   }
 
   // GPTQ and compressed-tensors.
@@ -285,6 +298,8 @@ class Converter {
 
   const ModelFiles& source_;
   const ConvertOptions& options_;
+  const EncoderConversion* encoder_;
+  std::optional<GgufModel> gguf_;
   std::optional<ModelLinears> linears_;
   Substitutions substitutions_;
   int64_t common_ =
@@ -318,9 +333,26 @@ struct Changed {
   throw UnsupportedError(message + ".");
 }
 
+// Nothing for decoders, and for an encoder that stays a folder.
+std::optional<EncoderConversion> encoder_conversion(const ModelFiles& source, const ConvertOptions& options) {
+  if (!is_encoder(source.config()) || options.format == OutputFormat::hf) return std::nullopt;
+  if (options.format != OutputFormat::gguf) {
+    throw UnsupportedError("an encoder is written as hf and gguf, not as " + std::string(name_of(options.format)));
+  }
+  EncoderConversion encoder(source);
+  if (!encoder.left_out().empty() && encoder.leaving_out_loses() && !options.lossy) {
+    throw UnsupportedError("as gguf " + std::to_string(encoder.left_out().size()) + " tensors would be lost (" +
+                           encoder.left_out().front() +
+                           " ...): GGUF's BERT ends with the last block, and no modules.json says that no more is "
+                           "needed.\nGive --lossy to leave them out.");
+  }
+  return encoder;
+}
+
 }  // namespace
 
 Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& options) {
+  const auto encoder = encoder_conversion(source, options);
   Conversion conversion;
   ExportJob& job = conversion.job;
   job.source = &source;
@@ -331,8 +363,9 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
   job.gptq_version = options.gptq_version;
   std::map<std::string, Changed> changes, losses;
   std::vector<std::string> refused;
-  Converter converter(source, options);
+  Converter converter(source, options, encoder ? &*encoder : nullptr);
   for (const ParameterInfo& parameter : source.parameters()) {
+    if (encoder && !encoder->name_of(parameter.name)) continue;
     if (!parameter.readable) throw UnsupportedError(parameter.name + ": " + parameter.why_not);
     Step step = converter.step_for(parameter);
     const std::string refusal = why_not(step.form, options.format);
@@ -342,7 +375,7 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
       if (changed.count++ == 0) changed.first = parameter.name;
     }
     const auto fingerprint = step.dear ? std::make_shared<std::string>() : nullptr;
-    job.parameters.push_back({parameter.name, step.form,
+    job.parameters.push_back({converter.name_in_job(parameter.name), step.form,
                               [&source, name = parameter.name, make = std::move(step.make), fingerprint] {
                                 Weight weight = source.read(name);
                                 if (make) weight = make(std::move(weight));
@@ -370,6 +403,9 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
   if (only_moved) job.quantized_by.clear();
   conversion.notes = source.notes();
   for (std::string& note : converter.substitutions().notes()) conversion.notes.push_back(std::move(note));
+  if (encoder) {
+    for (std::string& note : encoder->notes()) conversion.notes.push_back(std::move(note));
+  }
   return conversion;
 }
 

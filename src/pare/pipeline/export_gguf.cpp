@@ -17,6 +17,7 @@
 #include "pare/weights/gguf_blocks.h"
 #include "pare/weights/gguf_model.h"
 #include "pare/weights/grouped_ints.h"
+#include "pare/weights/sentence_modules.h"
 
 namespace pare {
 namespace {
@@ -165,11 +166,16 @@ void pad_tokens(GgufMetadata& metadata, uint64_t rows) {
 GgufMetadata made_metadata(const ExportJob& job) {
   const auto& config = job.source->config();
   GgufMetadata metadata = gguf_metadata_from_config(config);
+  if (is_encoder(config)) {
+    const auto pooling = sentence_modules(*job.source).pooling;
+    if (pooling) set(metadata, "bert.pooling_type", static_cast<uint64_t>(*pooling));
+  }
   set(metadata, "general.type", std::string("model"));
   set(metadata, "general.name", model_base_name(*job.source));
   for (auto& entry : Tokenizer::open(job.source->path()).to_gguf()) set(metadata, entry.first, std::move(entry.second));
+  const GgufModel model = GgufModel::of_config(config);
   for (const ExportParameter& parameter : job.parameters) {
-    if (parameter.name == "model.embed_tokens.weight")
+    if (model.gguf_name(parameter.name) == "token_embd.weight")
       pad_tokens(metadata, static_cast<uint64_t>(parameter.form.shape[0]));
   }
   return metadata;

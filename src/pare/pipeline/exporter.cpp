@@ -19,6 +19,7 @@
 #include "pare/weights/compressed_tensors_layout.h"
 #include "pare/weights/gguf_model.h"
 #include "pare/weights/gptq_layout.h"
+#include "pare/weights/sentence_modules.h"
 
 namespace pare {
 namespace {
@@ -53,6 +54,13 @@ void carry_files(const ExportJob& job, OutputFolder& output) {
   output.write_file("tokenizer.json", tokenizer.to_json());
   output.write_file("tokenizer_config.json", tokenizer.config_json());
   output.write_file("special_tokens_map.json", tokenizer.special_tokens_map_json());
+  if (is_encoder(job.source->config())) {
+    const SentencePooling pooling = sentence_modules(*job.source).pooling.value_or(SentencePooling::none);
+    for (const auto& [name, text] : sentence_files(pooling, EncoderConfig::from_hf(job.source->config()))) {
+      output.write_file(name, text);
+    }
+    return;
+  }
   nlohmann::json generation = nlohmann::json::object();
   if (const auto bos = tokenizer.bos()) generation["bos_token_id"] = *bos;
   if (const auto eos = tokenizer.eos()) generation["eos_token_id"] = *eos;

@@ -13,6 +13,7 @@
 #include "pare/io/ggml_type.h"
 #include "pare/io/hf_folder.h"
 #include "pare/pipeline/export_config.h"
+#include "pare/weights/encoder_config.h"
 
 namespace pare {
 namespace {
@@ -143,16 +144,17 @@ std::vector<std::string> tags_for(const ExportJob& job, const SourceCard& card) 
 }
 
 std::string how_to_load(const ExportJob& job, const ExportSizes& sizes) {
+  const bool encoder = is_encoder(job.source->config());
   if (job.format == OutputFormat::gguf) {
-    return "```\nllama-cli -m " + (sizes.file_names.empty() ? std::string("model.gguf") : sizes.file_names[0]) +
-           "\n```\n";
+    return std::string(encoder ? "```\nllama-embedding -p TEXT -m " : "```\nllama-cli -m ") +
+           (sizes.file_names.empty() ? std::string("model.gguf") : sizes.file_names[0]) + "\n```\n";
   }
   std::string needs = "transformers";
   if (job.format == OutputFormat::gptq) needs = "transformers and gptqmodel";
   if (job.format == OutputFormat::compressed_tensors) needs = "transformers and compressed-tensors";
-  return "With " + needs +
-         ":\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\nmodel = "
-         "AutoModelForCausalLM.from_pretrained(\"PATH\", dtype=\"auto\")\ntokenizer = "
+  const std::string kind = encoder ? "AutoModel" : "AutoModelForCausalLM";
+  return "With " + needs + ":\n\n```python\nfrom transformers import " + kind + ", AutoTokenizer\n\nmodel = " + kind +
+         ".from_pretrained(\"PATH\", dtype=\"auto\")\ntokenizer = "
          "AutoTokenizer.from_pretrained(\"PATH\")\n```\n";
 }
 
@@ -187,7 +189,9 @@ std::string model_card(const ExportJob& job, const ExportSizes& sizes) {
   }
   front += std::string("library_name: ") + (job.format == OutputFormat::gguf ? "gguf" : "transformers") + "\n";
   const auto pipeline = card.blocks.find("pipeline_tag");
-  front += pipeline != card.blocks.end() ? pipeline->second : "pipeline_tag: text-generation\n";
+  front += pipeline != card.blocks.end()      ? pipeline->second
+           : is_encoder(job.source->config()) ? "pipeline_tag: sentence-similarity\n"
+                                              : "pipeline_tag: text-generation\n";
   if (!job.quantized_by.empty()) front += "quantized_by: " + quoted(job.quantized_by) + "\n";
   front += "tags:\n";
   for (const std::string& tag : tags_for(job, card)) {

@@ -60,19 +60,23 @@ struct Tokenizer::Impl {
   PostProcessor post_processor;
   TextDecoder decoder;
   std::unique_ptr<const AddedTokens> added;
-  std::unique_ptr<const Bpe> bpe;
+  std::unique_ptr<const Bpe> bpe;  // nothing for WordPiece, which is carried from file to file and not run
+  BpeOptions options;
 
   Impl(TokenizerParts parts, TokenizerConfig config_of_model)
       : where(parts.where),
         pipeline(parts.pipeline),
         config(std::move(config_of_model)),
         vocabulary(std::make_shared<Vocabulary>(std::move(parts.pieces), where + ": model: vocab")),
-        normalizer(part("normalizer")),
-        pre_tokenizer(part("pre_tokenizer")),
-        post_processor(part("post_processor")),
-        decoder(part("decoder")) {
+        options(parts.options) {
+    if (!parts.wordpiece) {
+      normalizer = Normalizer(part("normalizer"));
+      pre_tokenizer = PreTokenizer(part("pre_tokenizer"));
+      post_processor = PostProcessor(part("post_processor"));
+      decoder = TextDecoder(part("decoder"));
+      bpe = std::make_unique<Bpe>(vocabulary, parts.merges, options, where + ": model");
+    }
     added = std::make_unique<AddedTokens>(std::move(parts.added), *vocabulary, normalizer, where);
-    bpe = std::make_unique<Bpe>(vocabulary, parts.merges, std::move(parts.options), where + ": model");
   }
 
   JsonPart part(const char* name) const { return {(*pipeline)[name], where + ": " + name}; }
@@ -84,6 +88,13 @@ struct Tokenizer::Impl {
     if (content == config.special.end()) return std::nullopt;
     const auto id = added->id(content->second);
     return id ? id : vocabulary->id(content->second);
+  }
+
+  void check_runs() const {
+    if (bpe) return;
+    throw UnsupportedError(where +
+                           ": a WordPiece tokenizer, as encoders have it: Pare inspects and converts it and cuts no "
+                           "text with it");
   }
 
   void check_id(int32_t id) const {
@@ -99,8 +110,9 @@ struct Tokenizer::Impl {
     for (int32_t id = 0; id < vocabulary->end(); id++) {
       if (const std::string* piece = vocabulary->piece(id)) parts.pieces.emplace_back(*piece, id);
     }
-    parts.merges = bpe->merges();
-    parts.options = bpe->options();
+    if (bpe) parts.merges = bpe->merges();
+    parts.wordpiece = !bpe;
+    parts.options = options;
     parts.added = added->all();
     parts.pipeline = pipeline;
     return parts;
@@ -130,11 +142,14 @@ Tokenizer Tokenizer::open(const std::filesystem::path& given) {
   }
   const auto path = model / "tokenizer.json";
   if (!std::filesystem::exists(path)) {
-    const bool sentencepiece = std::filesystem::exists(model / "tokenizer.model");
-    throw InputError(path.string() + ": is missing" +
-                     (sentencepiece ? "; tokenizer.model alone is not read. Make tokenizer.json with transformers: "
-                                      "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
-                                    : "; the folder has no tokenizer that Pare reads"));
+    std::string why = "; the folder has no tokenizer that Pare reads";
+    for (const char* other : {"tokenizer.model", "vocab.txt"}) {
+      if (!std::filesystem::exists(model / other)) continue;
+      why = "; " + std::string(other) +
+            " alone is not read. Make tokenizer.json with transformers: "
+            "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)";
+    }
+    throw InputError(path.string() + ": is missing" + why);
   }
   std::string json = read_file(path);
   auto impl = std::make_shared<Impl>(read_tokenizer_json(json, path.string()), read_folder_config(model));
@@ -145,6 +160,7 @@ Tokenizer Tokenizer::open(const std::filesystem::path& given) {
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
+  impl_->check_runs();
   std::string replaced;
   if (!is_valid_utf8(text)) text = replaced = replace_invalid_utf8(text);
   std::vector<int32_t> tokens;
@@ -174,6 +190,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  impl_->check_runs();
   std::vector<std::string> pieces;
   pieces.reserve(ids.size());
   for (int32_t id : ids) {
@@ -188,7 +205,8 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
 }
 
 std::string Tokenizer::kind() const {
-  if (impl_->bpe->options().byte_fallback) return "SentencePiece-style BPE";
+  if (!impl_->bpe) return "WordPiece";
+  if (impl_->options.byte_fallback) return "SentencePiece-style BPE";
   const bool byte_level = (*impl_->pipeline)["decoder"].dump().find("\"ByteLevel\"") != std::string::npos;
   return byte_level ? "byte-level BPE" : "BPE";
 }
@@ -244,6 +262,7 @@ std::string Tokenizer::special_tokens_map_json() const {
 }
 
 GgufMetadata Tokenizer::to_gguf() const {
+  if (!impl_->bpe) return write_gguf_tokenizer(impl_->parts(), impl_->config);
   TokenizerConfig config = impl_->config;
   // What is put around a text, told by putting it around a text of one token
   constexpr int32_t kText = -1;

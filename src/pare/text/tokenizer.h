@@ -4,6 +4,7 @@
 // Byte-level BPE (GPT-2, SmolLM, Llama-3, Qwen) and SentencePiece-style BPE with byte fallback (Llama-2, Mistral,
 // Gemma), from a folder's tokenizer.json or from GGUF metadata. Anything in tokenizer.json that is not known here is
 // refused by name (UnsupportedError) rather than tokenized differently. Oracle: PyPI `tokenizers`.
+// WordPiece tokenizers (BERT's) are read and written, too, and cut no text: encode() and decode() are UnsupportedError.
 // Truncation and padding that a tokenizer.json asks for are not done: a text of any length gives all its tokens.
 #pragma once
 
@@ -36,8 +37,8 @@ class Tokenizer {
   // Ids out of range are InputError. `skip_special_tokens` leaves out those marked special.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
 
-  std::string kind() const;             // "byte-level BPE", "SentencePiece-style BPE" (byte fallback), "BPE"
-  int64_t vocab_size() const;           // one past the largest id
+  std::string kind() const;    // "byte-level BPE", "SentencePiece-style BPE" (byte fallback), "BPE", "WordPiece"
+  int64_t vocab_size() const;  // one past the largest id
   std::string token(int32_t id) const;  // empty for an id in range that no token has; InputError out of range
   // What the token adds to a text that has begun, in bytes: "\xC3" where a character is cut, " a" for SentencePiece's
   // "\u2581a". Added tokens as they are spelt, special or not. Empty for an id without token; InputError out of range.

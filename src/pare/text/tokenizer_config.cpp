@@ -10,7 +10,8 @@
 namespace pare {
 namespace {
 
-constexpr const char* kSpecialNames[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+constexpr const char* kSpecialNames[] = {"bos_token", "eos_token", "unk_token", "pad_token",
+                                         "cls_token", "sep_token", "mask_token"};
 
 }  // namespace
 

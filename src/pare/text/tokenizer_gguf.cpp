@@ -4,7 +4,7 @@
 //                         "llama": SentencePiece BPE. No merges: a pair may be joined where the result is a token, the
 //                         one of highest score first. Written as merges that is each split of each token, in order of
 //                         score (the longer left part first, as transformers' converter has it).
-//   .tokens .token_type   1 normal, 2 unknown, 3 control, 4 user defined (raw text), 5 unused, 6 byte
+//                         "bert": WordPiece, see gguf_wordpiece.h
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -13,6 +13,8 @@
 #include "pare/base/error.h"
 #include "pare/base/log.h"
 #include "pare/text/gguf_pre_tokenizers.h"
+#include "pare/text/gguf_tokens.h"
+#include "pare/text/gguf_wordpiece.h"
 #include "pare/text/tokenizer_parts.h"
 #include "pare/text/unicode.h"
 
@@ -20,55 +22,11 @@ namespace pare {
 namespace {
 
 using Json = nlohmann::json;
-constexpr const char* kWordMark = "\xE2\x96\x81";  // U+2581
+using enum GgufTokens::Type;
 constexpr const char* kSpecialKeys[][2] = {{"bos_token", "tokenizer.ggml.bos_token_id"},
                                            {"eos_token", "tokenizer.ggml.eos_token_id"},
                                            {"unk_token", "tokenizer.ggml.unknown_token_id"},
                                            {"pad_token", "tokenizer.ggml.padding_token_id"}};
-
-enum TokenType : int64_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
-
-std::string place(const GgufFile& file, const std::string& key) {
-  return file.path().string() + ": " + key;
-}
-
-bool flag(const GgufFile& file, const std::string& key, bool otherwise) {
-  const auto found = file.header().metadata.find(key);
-  if (found == file.header().metadata.end()) return otherwise;
-  if (const bool* value = std::get_if<bool>(&found->second)) return *value;
-  throw InputError(place(file, key) + ": expected true or false");
-}
-
-// A list of numbers of any type; empty when the key is absent.
-std::vector<double> numbers(const GgufFile& file, const std::string& key) {
-  const auto found = file.header().metadata.find(key);
-  if (found == file.header().metadata.end()) return {};
-  const auto* array = std::get_if<GgufArray>(&found->second);
-  std::vector<double> result;
-  if (array != nullptr) {
-    const auto take = [&](const auto& items) {
-      for (const auto item : items) result.push_back(static_cast<double>(item));
-      return true;
-    };
-    if (const auto* a = std::get_if<std::vector<int64_t>>(&array->items)) take(*a);
-    if (const auto* b = std::get_if<std::vector<uint64_t>>(&array->items)) take(*b);
-    if (const auto* c = std::get_if<std::vector<double>>(&array->items)) take(*c);
-  }
-  if (array == nullptr || result.empty()) throw InputError(place(file, key) + ": expected a list of numbers");
-  return result;
-}
-
-// The id under `key`, checked against the number of tokens.
-std::optional<int64_t> special_id(const GgufFile& file, const std::string& key, size_t tokens) {
-  if (!file.has(key)) return std::nullopt;
-  const int64_t id = file.integer(key);
-  if (id == 0xFFFFFFFF || id == -1) return std::nullopt;  // writers' way to say none
-  if (id < 0 || id >= static_cast<int64_t>(tokens)) {
-    throw InputError(place(file, key) + ": id " + std::to_string(id) + ", but there are " + std::to_string(tokens) +
-                     " tokens");
-  }
-  return id;
-}
 
 struct ScoredMerge {
   double score;
@@ -111,44 +69,7 @@ Merges merges_by_score(const std::vector<std::pair<std::string, int64_t>>& piece
   return merges;
 }
 
-// Tokens, their types and the added ones among them.
-struct Tokens {
-  std::vector<std::string> text;
-  std::vector<int64_t> types;
-};
-
-Tokens read_tokens(const GgufFile& file) {
-  Tokens tokens;
-  tokens.text = file.texts("tokenizer.ggml.tokens");
-  const std::string where = place(file, "tokenizer.ggml.tokens");
-  if (tokens.text.empty()) throw InputError(where + ": no tokens");
-  if (static_cast<int64_t>(tokens.text.size()) > kMostTokens) {
-    throw InputError(where + ": " + std::to_string(tokens.text.size()) + " tokens; at most " +
-                     std::to_string(kMostTokens) + " are taken");
-  }
-  for (size_t i = 0; i < tokens.text.size(); i++) {
-    if (!is_valid_utf8(tokens.text[i])) throw InputError(where + ": token " + std::to_string(i) + " is not UTF-8");
-  }
-  const auto types = numbers(file, "tokenizer.ggml.token_type");
-  if (types.empty()) {
-    tokens.types.assign(tokens.text.size(), normal);
-    return tokens;
-  }
-  if (types.size() != tokens.text.size()) {
-    throw InputError(place(file, "tokenizer.ggml.token_type") + ": " + std::to_string(types.size()) + " types for " +
-                     std::to_string(tokens.text.size()) + " tokens");
-  }
-  for (size_t i = 0; i < types.size(); i++) {
-    if (!(types[i] >= 0 && types[i] <= 6)) {
-      throw InputError(place(file, "tokenizer.ggml.token_type") + ": token " + std::to_string(i) + " has type " +
-                       std::to_string(types[i]) + "; expected 0 to 6");
-    }
-    tokens.types.push_back(types[i] == 0 ? normal : static_cast<int64_t>(types[i]));
-  }
-  return tokens;
-}
-
-Json template_json(const Tokens& tokens, std::optional<int64_t> bos, std::optional<int64_t> eos) {
+Json template_json(const GgufTokens& tokens, std::optional<int64_t> bos, std::optional<int64_t> eos) {
   if (!bos && !eos) return nullptr;
   Json single = Json::array(), special = Json::object();
   const auto add = [&](std::optional<int64_t> id) {
@@ -170,7 +91,7 @@ Json replace_json(const char* from, const char* to) {
 }
 
 void read_byte_level(const GgufFile& file, const GgufPreTokenizer& pre, TokenizerParts& parts, Json& pipeline) {
-  const std::string where = place(file, "tokenizer.ggml.merges");
+  const std::string where = gguf_place(file, "tokenizer.ggml.merges");
   for (const std::string& merge : file.texts("tokenizer.ggml.merges")) {
     const size_t space = merge.find(' ');
     if (space == std::string::npos || merge.find(' ', space + 1) != std::string::npos) {
@@ -181,32 +102,34 @@ void read_byte_level(const GgufFile& file, const GgufPreTokenizer& pre, Tokenize
   }
   parts.options.ignore_merges = pre.ignore_merges;
   if (pre.nfc) pipeline["normalizer"] = {{"type", "NFC"}};
-  pipeline["pre_tokenizer"] = pre_tokenizer_json(pre, flag(file, "tokenizer.ggml.add_space_prefix", false));
+  pipeline["pre_tokenizer"] = pre_tokenizer_json(pre, gguf_flag(file, "tokenizer.ggml.add_space_prefix", false));
   pipeline["decoder"] = {
       {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
 }
 
-void read_sentencepiece(const GgufFile& file, const Tokens& tokens, TokenizerParts& parts, Json& pipeline) {
-  const auto scores = numbers(file, "tokenizer.ggml.scores");
+void read_sentencepiece(const GgufFile& file, const GgufTokens& tokens, TokenizerParts& parts, Json& pipeline) {
+  const auto scores = gguf_numbers(file, "tokenizer.ggml.scores");
   if (scores.size() != tokens.text.size()) {
-    throw InputError(place(file, "tokenizer.ggml.scores") + ": " + std::to_string(scores.size()) + " scores for " +
+    throw InputError(gguf_place(file, "tokenizer.ggml.scores") + ": " + std::to_string(scores.size()) + " scores for " +
                      std::to_string(tokens.text.size()) + " tokens");
   }
   for (size_t i = 0; i < scores.size(); i++) {
     if (scores[i] != scores[i]) {
-      throw InputError(place(file, "tokenizer.ggml.scores") + ": the score of token " + std::to_string(i) + " is NaN");
+      throw InputError(gguf_place(file, "tokenizer.ggml.scores") + ": the score of token " + std::to_string(i) +
+                       " is NaN");
     }
   }
   parts.merges = merges_by_score(parts.pieces, scores, tokens.types);
   parts.options.byte_fallback = parts.options.fuse_unk = true;
-  const auto unk = special_id(file, "tokenizer.ggml.unknown_token_id", tokens.text.size());
+  const auto unk = gguf_token_id(file, "tokenizer.ggml.unknown_token_id", tokens.text.size());
   parts.options.unk_token = tokens.text[static_cast<size_t>(unk.value_or(0))];
-  const bool prefix = flag(file, "tokenizer.ggml.add_space_prefix", true);
-  pipeline["normalizer"] = replace_json(" ", kWordMark);
-  Json decoders = {replace_json(kWordMark, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}};
+  const bool prefix = gguf_flag(file, "tokenizer.ggml.add_space_prefix", true);
+  pipeline["normalizer"] = replace_json(" ", GgufTokens::kWordMark);
+  Json decoders = {replace_json(GgufTokens::kWordMark, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}};
   if (prefix) {
-    pipeline["normalizer"] = {{"type", "Sequence"},
-                              {"normalizers", {{{"type", "Prepend"}, {"prepend", kWordMark}}, pipeline["normalizer"]}}};
+    pipeline["normalizer"] = {
+        {"type", "Sequence"},
+        {"normalizers", {{{"type", "Prepend"}, {"prepend", GgufTokens::kWordMark}}, pipeline["normalizer"]}}};
     decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   }
   pipeline["decoder"] = {{"type", "Sequence"}, {"decoders", decoders}};
@@ -218,11 +141,13 @@ TokenizerParts read_gguf_tokenizer(const GgufFile& file) {
   TokenizerParts parts;
   parts.where = file.path().string();
   const std::string model = file.text("tokenizer.ggml.model");
+  if (model == "bert") return read_gguf_wordpiece(file);
   if (model != "gpt2" && model != "llama") {
-    throw UnsupportedError(place(file, "tokenizer.ggml.model") + ": \"" + model +
-                           "\" is not supported; supported: gpt2 (byte-level BPE), llama (SentencePiece BPE)");
+    throw UnsupportedError(gguf_place(file, "tokenizer.ggml.model") + ": \"" + model +
+                           "\" is not supported; supported: gpt2 (byte-level BPE), llama (SentencePiece BPE), bert "
+                           "(WordPiece)");
   }
-  const Tokens tokens = read_tokens(file);
+  const GgufTokens tokens = GgufTokens::of(file);
   parts.pieces.reserve(tokens.text.size());
   for (size_t i = 0; i < tokens.text.size(); i++) {
     const int64_t type = tokens.types[i];
@@ -250,11 +175,11 @@ TokenizerParts read_gguf_tokenizer(const GgufFile& file) {
     read_sentencepiece(file, tokens, parts, pipeline);
   }
   std::optional<int64_t> bos, eos;
-  if (flag(file, "tokenizer.ggml.add_bos_token", add_bos)) {
-    bos = special_id(file, "tokenizer.ggml.bos_token_id", tokens.text.size());
+  if (gguf_flag(file, "tokenizer.ggml.add_bos_token", add_bos)) {
+    bos = gguf_token_id(file, "tokenizer.ggml.bos_token_id", tokens.text.size());
   }
-  if (flag(file, "tokenizer.ggml.add_eos_token", false)) {
-    eos = special_id(file, "tokenizer.ggml.eos_token_id", tokens.text.size());
+  if (gguf_flag(file, "tokenizer.ggml.add_eos_token", false)) {
+    eos = gguf_token_id(file, "tokenizer.ggml.eos_token_id", tokens.text.size());
   }
   pipeline["post_processor"] = template_json(tokens, bos, eos);
   parts.pipeline = std::make_shared<const Json>(std::move(pipeline));
@@ -263,17 +188,21 @@ TokenizerParts read_gguf_tokenizer(const GgufFile& file) {
 
 TokenizerConfig read_gguf_tokenizer_config(const GgufFile& file) {
   TokenizerConfig config;
-  const auto tokens = file.texts("tokenizer.ggml.tokens");
-  for (const auto& [name, key] : kSpecialKeys) {
-    const auto id = special_id(file, key, tokens.size());
-    if (id) config.special[name] = tokens[static_cast<size_t>(*id)];
-  }
-  if (file.has("tokenizer.chat_template")) config.chat_template = file.text("tokenizer.chat_template");
-  if (file.has("tokenizer.ggml.add_bos_token")) config.add_bos = flag(file, "tokenizer.ggml.add_bos_token", false);
-  if (file.has("tokenizer.ggml.add_eos_token")) config.add_eos = flag(file, "tokenizer.ggml.add_eos_token", false);
   const std::string context =
       (file.has("general.architecture") ? file.text("general.architecture") : "") + ".context_length";
   if (file.has(context)) config.longest_text = file.integer(context);
+  if (file.text("tokenizer.ggml.model") == "bert") {
+    config.special = gguf_wordpiece_specials(file);
+    return config;
+  }
+  const auto tokens = file.texts("tokenizer.ggml.tokens");
+  for (const auto& [name, key] : kSpecialKeys) {
+    const auto id = gguf_token_id(file, key, tokens.size());
+    if (id) config.special[name] = tokens[static_cast<size_t>(*id)];
+  }
+  if (file.has("tokenizer.chat_template")) config.chat_template = file.text("tokenizer.chat_template");
+  if (file.has("tokenizer.ggml.add_bos_token")) config.add_bos = gguf_flag(file, "tokenizer.ggml.add_bos_token", false);
+  if (file.has("tokenizer.ggml.add_eos_token")) config.add_eos = gguf_flag(file, "tokenizer.ggml.add_eos_token", false);
   return config;
 }
 
@@ -283,8 +212,8 @@ namespace {
 std::optional<bool> sentencepiece_prefix(const Json& pipeline, const std::string& where) {
   const Json& normalizer = pipeline["normalizer"];
   const Json& pre = pipeline["pre_tokenizer"];
-  const Json replace = replace_json(" ", kWordMark);
-  const Json prepend = {{"type", "Prepend"}, {"prepend", kWordMark}};
+  const Json replace = replace_json(" ", GgufTokens::kWordMark);
+  const Json prepend = {{"type", "Prepend"}, {"prepend", GgufTokens::kWordMark}};
   const bool no_pre =
       pre.is_null() ||
       // Gemma's: after the replacement there is no space left to split at
@@ -294,7 +223,7 @@ std::optional<bool> sentencepiece_prefix(const Json& pipeline, const std::string
   if (no_pre && normalizer == replace) return false;
   if (no_pre && normalizer == Json{{"type", "Sequence"}, {"normalizers", {prepend, replace}}}) return true;
   if (normalizer.is_null() && pre.is_object() && pre.value("type", "") == "Metaspace" &&
-      pre.value("replacement", "") == kWordMark && !pre.value("split", true)) {
+      pre.value("replacement", "") == GgufTokens::kWordMark && !pre.value("split", true)) {
     const std::string scheme = pre.value("prepend_scheme", "always");
     if (scheme == "first") {
       log_line(Level::warning, where +
@@ -309,6 +238,7 @@ std::optional<bool> sentencepiece_prefix(const Json& pipeline, const std::string
 }  // namespace
 
 GgufMetadata write_gguf_tokenizer(const TokenizerParts& parts, const TokenizerConfig& config) {
+  if (parts.wordpiece) return write_gguf_wordpiece(parts, config);
   const auto refuse = [&](const std::string& what) -> void {
     throw UnsupportedError(parts.where + ": " + what + " cannot be said in GGUF. Write a Hugging Face folder instead.");
   };

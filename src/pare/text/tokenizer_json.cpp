@@ -5,6 +5,7 @@
 #include <set>
 
 #include "pare/base/error.h"
+#include "pare/text/gguf_wordpiece.h"
 #include "pare/text/tokenizer_parts.h"
 
 namespace pare {
@@ -169,10 +170,21 @@ class Reader : public nlohmann::json_sax<Json> {
   bool model_open_ = false, in_vocabulary_ = false, in_merges_ = false, in_pair_ = false;
 };
 
-void check_type(const JsonPart& model) {
+bool is_wordpiece(const JsonPart& model) {
   // Older files leave the type out
   const std::string type = model.text_or_null("type").value_or("BPE");
-  if (type != "BPE") throw UnsupportedError(model.where + ": type \"" + type + "\" is not supported; supported: BPE");
+  if (type == "BPE" || type == "WordPiece") return type == "WordPiece";
+  throw UnsupportedError(model.where + ": type \"" + type + "\" is not supported; supported: BPE, WordPiece");
+}
+
+BpeOptions read_wordpiece_options(const JsonPart& model) {
+  model.only_keys({"unk_token", "continuing_subword_prefix", "max_input_chars_per_word"});
+  const std::string prefix = model.text_or_null("continuing_subword_prefix").value_or(kWordPiecePrefix);
+  if (prefix != kWordPiecePrefix) {
+    throw UnsupportedError(model.where + ": continuing_subword_prefix \"" + prefix + "\" is not supported; expected " +
+                           kWordPiecePrefix);
+  }
+  return {.unk_token = model.text_or_null("unk_token").value_or("[UNK]")};
 }
 
 BpeOptions read_options(const JsonPart& model) {
@@ -220,6 +232,24 @@ nlohmann::ordered_json added_token_json(const AddedToken& token) {
           {"special", token.special}};
 }
 
+nlohmann::ordered_json bpe_json(const BpeOptions& options) {
+  return {{"type", "BPE"},
+          {"dropout", nullptr},
+          {"unk_token", options.unk_token ? Json(*options.unk_token) : Json(nullptr)},
+          {"continuing_subword_prefix", nullptr},
+          {"end_of_word_suffix", nullptr},
+          {"fuse_unk", options.fuse_unk},
+          {"byte_fallback", options.byte_fallback},
+          {"ignore_merges", options.ignore_merges}};
+}
+
+nlohmann::ordered_json wordpiece_json(const BpeOptions& options) {
+  return {{"type", "WordPiece"},
+          {"unk_token", options.unk_token.value_or("[UNK]")},
+          {"continuing_subword_prefix", kWordPiecePrefix},
+          {"max_input_chars_per_word", 100}};
+}
+
 }  // namespace
 
 TokenizerParts read_tokenizer_json(std::string_view text, const std::string& where) {
@@ -237,10 +267,10 @@ TokenizerParts read_tokenizer_json(std::string_view text, const std::string& whe
   }
   const JsonPart model = root.part("model");
   if (!model.json.is_object()) throw InputError(model.where + ": expected an object");
-  check_type(model);
+  parts.wordpiece = is_wordpiece(model);
   if (!reader.has_vocabulary) throw InputError(model.where + ": vocab: expected {piece: id, ...}");
-  if (!reader.has_merges) throw InputError(model.where + ": merges: expected a list of pairs");
-  parts.options = read_options(model);
+  if (!reader.has_merges && !parts.wordpiece) throw InputError(model.where + ": merges: expected a list of pairs");
+  parts.options = parts.wordpiece ? read_wordpiece_options(model) : read_options(model);
   const auto added = reader.root.find("added_tokens");
   if (added != reader.root.end() && !added->is_null()) {
     const JsonPart list{*added, where + ": added_tokens"};
@@ -265,15 +295,7 @@ std::string write_tokenizer_json(const TokenizerParts& parts) {
   for (const AddedToken& token : parts.added) root["added_tokens"].push_back(added_token_json(token));
   for (const char* key : {"normalizer", "pre_tokenizer", "post_processor", "decoder"})
     root[key] = (*parts.pipeline)[key];
-  nlohmann::ordered_json& model = root["model"];
-  model["type"] = "BPE";
-  model["dropout"] = nullptr;
-  model["unk_token"] = parts.options.unk_token ? Json(*parts.options.unk_token) : Json(nullptr);
-  model["continuing_subword_prefix"] = nullptr;
-  model["end_of_word_suffix"] = nullptr;
-  model["fuse_unk"] = parts.options.fuse_unk;
-  model["byte_fallback"] = parts.options.byte_fallback;
-  model["ignore_merges"] = parts.options.ignore_merges;
+  root["model"] = parts.wordpiece ? wordpiece_json(parts.options) : bpe_json(parts.options);
   std::string text = root.dump(1);
   // The long lists are written as text: ordered_json looks each key up among all before it
   const auto quoted = [](const std::string& piece) { return Json(piece).dump(); };
@@ -285,6 +307,7 @@ std::string write_tokenizer_json(const TokenizerParts& parts) {
     text += separator + quoted(piece) + ": " + std::to_string(id);
     separator = ",\n   ";
   }
+  if (parts.wordpiece) return text + "\n  }\n }\n}\n";
   text += "\n  },\n  \"merges\": [";
   separator = "\n   ";
   for (const auto& [left, right] : parts.merges) {

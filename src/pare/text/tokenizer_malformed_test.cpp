@@ -59,7 +59,7 @@ TEST(MalformedTokenizer, EachWayHasItsError) {
       {"no model", [](Json& j) { j.erase("model"); }, bad, "tokenizer.json: \"model\" is missing"},
       {"model is a list", [](Json& j) { j["model"] = Json::array(); }, bad, "model: expected an object"},
       {"Unigram", [](Json& j) { j["model"]["type"] = "Unigram"; }, unsupported, "\"Unigram\" is not supported"},
-      {"WordPiece", [](Json& j) { j["model"]["type"] = "WordPiece"; }, unsupported, "\"WordPiece\" is not supported"},
+      {"WordLevel", [](Json& j) { j["model"]["type"] = "WordLevel"; }, unsupported, "\"WordLevel\" is not supported"},
       {"type is a number", [](Json& j) { j["model"]["type"] = 3; }, bad, "\"type\": expected a text, found 3"},
       {"unknown model key", [](Json& j) { j["model"]["magic"] = 1; }, unsupported, "\"magic\" is not known"},
       {"unknown root key", [](Json& j) { j["extra"] = 1; }, unsupported, "\"extra\" is not known"},

@@ -21,6 +21,7 @@ struct TokenizerParts {
   std::vector<std::pair<std::string, int64_t>> pieces;
   Merges merges;
   BpeOptions options;
+  bool wordpiece = false;  // BERT's: no merges, a word's longest piece first; of `options` only unk_token
   std::vector<AddedToken> added;
   // normalizer, pre_tokenizer, post_processor, decoder: as they stand in tokenizer.json; null where there is none
   std::shared_ptr<const nlohmann::json> pipeline;
@@ -28,7 +29,7 @@ struct TokenizerParts {
 
 // What tokenizer_config.json (or GGUF) says beside the tokenizer itself.
 struct TokenizerConfig {
-  std::map<std::string, std::string> special;  // "bos_token" -> "<s>"; also eos_, unk_, pad_token
+  std::map<std::string, std::string> special;  // "bos_token" -> "<s>"; also eos_, unk_, pad_, cls_, sep_, mask_token
   std::optional<std::string> chat_template;
   std::optional<bool> add_bos, add_eos;
   std::optional<int64_t> longest_text;  // model_max_length

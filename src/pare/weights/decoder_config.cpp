@@ -6,92 +6,13 @@
 #include <optional>
 
 #include "pare/base/error.h"
+#include "pare/weights/config_fields.h"
+#include "pare/weights/encoder_config.h"
 
 namespace pare {
 namespace {
 
 using nlohmann::json;
-
-// No real model comes near these; a damaged or hostile config.json stops here and not in an allocation.
-constexpr int64_t kMaxVocab = int64_t{1} << 24;
-constexpr int64_t kMaxWidth = int64_t{1} << 20;
-constexpr int64_t kMaxLayers = 4096;
-constexpr int64_t kMaxHeads = 4096;
-constexpr int64_t kMaxHeadDim = 4096;
-constexpr int64_t kMaxPositions = int64_t{1} << 31;
-
-std::string shown(const json& value) {
-  std::string text = value.dump();
-  return text.size() > 60 ? text.substr(0, 57) + "..." : text;
-}
-
-// The fields of one JSON object, with named errors. A key that is null counts as absent, as in transformers.
-class Fields {
- public:
-  Fields(const json& object, std::string where) : object_(object), where_(std::move(where)) {
-    if (!object.is_object()) throw InputError(where_ + ": found " + shown(object) + ", expected a JSON object");
-  }
-
-  const std::string& where() const { return where_; }
-
-  const json* find(const char* key) const {
-    const auto it = object_.find(key);
-    return it == object_.end() || it->is_null() ? nullptr : &*it;
-  }
-
-  bool is_null(const char* key) const { return object_.contains(key) && object_.find(key)->is_null(); }
-
-  int64_t integer(const char* key, std::optional<int64_t> fallback, int64_t low, int64_t high) const {
-    const json* value = find(key);
-    if (value == nullptr) {
-      if (!fallback) throw InputError(where_ + ": " + key + " is missing");
-      return *fallback;
-    }
-    // some writers put 4096.0 where 4096 is meant
-    const bool whole =
-        value->is_number_integer() || (value->is_number_float() && std::abs(value->get<double>()) < 0x1p53 &&
-                                       std::trunc(value->get<double>()) == value->get<double>());
-    const bool fits = whole &&
-                      !(value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) &&
-                      value->get<int64_t>() >= low && value->get<int64_t>() <= high;
-    if (!fits) {
-      throw InputError(where_ + ": " + key + " is " + shown(*value) + ", expected an integer from " +
-                       std::to_string(low) + " to " + std::to_string(high));
-    }
-    return value->get<int64_t>();
-  }
-
-  double positive(const char* key, std::optional<double> fallback) const {
-    const json* value = find(key);
-    if (value == nullptr) {
-      if (!fallback) throw InputError(where_ + ": " + key + " is missing");
-      return *fallback;
-    }
-    if (!value->is_number() || !std::isfinite(value->get<double>()) || value->get<double>() <= 0) {
-      throw InputError(where_ + ": " + key + " is " + shown(*value) + ", expected a positive number");
-    }
-    return value->get<double>();
-  }
-
-  bool flag(const char* key, bool fallback) const {
-    const json* value = find(key);
-    if (value == nullptr) return fallback;
-    if (!value->is_boolean())
-      throw InputError(where_ + ": " + key + " is " + shown(*value) + ", expected true or false");
-    return value->get<bool>();
-  }
-
-  std::optional<std::string> text(const char* key) const {
-    const json* value = find(key);
-    if (value == nullptr) return std::nullopt;
-    if (!value->is_string()) throw InputError(where_ + ": " + key + " is " + shown(*value) + ", expected a string");
-    return value->get<std::string>();
-  }
-
- private:
-  const json& object_;
-  std::string where_;
-};
 
 // What a family fixes that config.json does not say.
 struct Family {
@@ -132,7 +53,7 @@ const std::map<std::string, Family>& families() {
   return table;
 }
 
-RopeScaling::Type rope_type(const Fields& fields) {
+RopeScaling::Type rope_type(const ConfigFields& fields) {
   const std::string type = fields.text("rope_type").value_or(fields.text("type").value_or("default"));
   if (type == "default") return RopeScaling::Type::none;
   if (type == "linear") return RopeScaling::Type::linear;
@@ -144,7 +65,7 @@ RopeScaling::Type rope_type(const Fields& fields) {
 
 // `object`: rope_scaling of transformers 4 or one dict of transformers 5's rope_parameters.
 Rope read_rope(const json& object, const std::string& where, double theta, int64_t max_positions) {
-  const Fields fields(object, where);
+  const ConfigFields fields(object, where);
   Rope rope;
   rope.theta = fields.positive("rope_theta", theta);
   if (fields.positive("partial_rotary_factor", 1.0) != 1.0) {
@@ -187,7 +108,7 @@ Rope read_rope(const json& object, const std::string& where, double theta, int64
   return rope;
 }
 
-void read_ropes(const Fields& fields, const Family& family, bool gemma3, DecoderConfig& config) {
+void read_ropes(const ConfigFields& fields, const Family& family, bool gemma3, DecoderConfig& config) {
   const double theta = fields.positive("rope_theta", family.rope_theta);
   const double local_theta = gemma3 ? fields.positive("rope_local_base_freq", 10000.0) : theta;
   if (fields.positive("partial_rotary_factor", 1.0) != 1.0) {
@@ -219,7 +140,7 @@ void read_ropes(const Fields& fields, const Family& family, bool gemma3, Decoder
   if (gemma3) config.local_rope = Rope{.theta = local_theta, .scaling = {}};
 }
 
-Activation read_activation(const Fields& fields, bool gemma) {
+Activation read_activation(const ConfigFields& fields, bool gemma) {
   const char* key = gemma ? "hidden_activation" : "hidden_act";
   const std::string name = fields.text(key).value_or(gemma ? "gelu_pytorch_tanh" : "silu");
   if (name == "silu" || name == "swish") return Activation::silu;
@@ -228,7 +149,7 @@ Activation read_activation(const Fields& fields, bool gemma) {
 }
 
 // The list of a key that has one entry a layer, or nothing when absent.
-const json* layer_list(const Fields& fields, const char* key, int64_t layers) {
+const json* layer_list(const ConfigFields& fields, const char* key, int64_t layers) {
   const json* list = fields.find(key);
   if (list == nullptr) return nullptr;
   if (!list->is_array() || static_cast<int64_t>(list->size()) < layers) {
@@ -238,7 +159,7 @@ const json* layer_list(const Fields& fields, const char* key, int64_t layers) {
   return list;
 }
 
-void read_layer_kinds(const Fields& fields, DecoderConfig& config) {
+void read_layer_kinds(const ConfigFields& fields, DecoderConfig& config) {
   const std::string& type = config.model_type;
   const size_t layers = static_cast<size_t>(config.layers);
   config.layer_has_rope.assign(layers, true);
@@ -289,16 +210,21 @@ void read_layer_kinds(const Fields& fields, DecoderConfig& config) {
 }  // namespace
 
 DecoderConfig DecoderConfig::from_hf(const json& whole) {
-  const Fields outer(whole, "config.json");
+  const ConfigFields outer(whole, "config.json");
   const std::string outer_type = outer.text("model_type").value_or("");
   const bool nested = outer_type == "gemma3";
   if (nested && outer.find("text_config") == nullptr) throw InputError("config.json: text_config is missing");
-  const Fields fields(nested ? *outer.find("text_config") : whole, nested ? "config.json: text_config" : "config.json");
+  const ConfigFields fields(nested ? *outer.find("text_config") : whole,
+                            nested ? "config.json: text_config" : "config.json");
 
   DecoderConfig c;
   c.model_type = nested ? fields.text("model_type").value_or("gemma3_text") : outer_type;
   const auto found = families().find(c.model_type);
   if (found == families().end()) {
+    if (is_encoder(whole)) {
+      throw UnsupportedError("config.json: model_type is \"" + c.model_type +
+                             "\", an encoder, which Pare inspects and converts and does not run");
+    }
     std::string known;
     for (const auto& [name, unused] : families()) known += (known.empty() ? "" : ", ") + name;
     throw UnsupportedError("config.json: model_type is " +

@@ -4,7 +4,7 @@
 
 #include "pare/base/error.h"
 #include "pare/weights/decoder_names.h"
-#include "pare/weights/stored_tensor.h"
+#include "pare/weights/parameter_check.h"
 
 namespace pare {
 namespace {
@@ -14,16 +14,7 @@ class Checks {
   explicit Checks(const ModelFiles& files) : files_(files) {}
 
   void require(const std::string& name, const std::vector<int64_t>& shape) const {
-    const ParameterInfo* info = files_.find(name);
-    if (info == nullptr) {
-      throw InputError(files_.path().string() + ": tensor " + name +
-                       " is missing, expected by config.json with shape " + shape_text(shape));
-    }
-    if (info->shape != shape) {
-      throw InputError(files_.path().string() + ": tensor " + name + " has shape " + shape_text(info->shape) +
-                       ", config.json makes it " + shape_text(shape));
-    }
-    if (!info->readable) throw UnsupportedError(files_.path().string() + ": tensor " + name + ": " + info->why_not);
+    check_parameter(files_, files_.find(name), name, shape);
   }
 
   void bias(const std::string& linear, bool expected, int64_t out) const {

@@ -1,4 +1,3 @@
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -6,6 +5,9 @@
 
 #include "pare/base/error.h"
 #include "pare/weights/decoder_config.h"
+#include "pare/weights/encoder_config.h"
+#include "pare/weights/gguf_encoder.h"
+#include "pare/weights/gguf_keys.h"
 #include "pare/weights/gguf_model.h"
 #include "pare/weights/rope_freqs.h"
 
@@ -33,37 +35,7 @@ int64_t gemma_score_width(const std::string& architecture, int64_t layers, int64
 constexpr int64_t kGemma3Pattern = 6;
 constexpr double kGemma3LocalTheta = 10000;
 
-// 9.999999747378752e-06 is 1e-05 that went through f32: the shortest decimal that is the same f32.
-double through_f32(double value) {
-  const auto narrow = static_cast<float>(value);
-  if (static_cast<double>(narrow) != value) return value;
-  char text[32];
-  const auto written = std::to_chars(text, text + sizeof text, narrow);
-  double result = value;
-  std::from_chars(text, written.ptr, result);
-  return result;
-}
-
-// The metadata of one architecture, by the part of the key after "llama.".
-class Keys {
- public:
-  Keys(const GgufFile& file, const std::string& architecture) : file_(file), prefix_(architecture + ".") {}
-  bool has(const std::string& key) const { return file_.has(prefix_ + key); }
-  int64_t integer(const std::string& key) const { return file_.integer(prefix_ + key); }
-  int64_t integer(const std::string& key, int64_t fallback) const { return has(key) ? integer(key) : fallback; }
-  double number(const std::string& key) const { return through_f32(file_.number(prefix_ + key)); }
-  double number(const std::string& key, double fallback) const { return has(key) ? number(key) : fallback; }
-  std::string text(const std::string& key, const char* fallback) const {
-    return has(key) ? file_.text(prefix_ + key) : fallback;
-  }
-  std::string name(const std::string& key) const { return file_.path().string() + ": " + prefix_ + key; }
-
- private:
-  const GgufFile& file_;
-  std::string prefix_;
-};
-
-int64_t head_dim_of(const Keys& keys, int64_t hidden, int64_t heads) {
+int64_t head_dim_of(const GgufKeys& keys, int64_t hidden, int64_t heads) {
   if (hidden < 1 || heads < 1) throw InputError(keys.name("embedding_length") + " or head_count is not positive");
   const int64_t rotated = keys.integer("rope.dimension_count", hidden / heads);
   const int64_t head_dim = keys.integer("attention.key_length", rotated);
@@ -94,7 +66,7 @@ json scaling_from_divisors(const GgufFile& file, const GgufTensor& tensor, doubl
           {"original_max_position_embeddings", scaling->original_max_positions}};
 }
 
-json scaling_from_keys(const Keys& keys) {
+json scaling_from_keys(const GgufKeys& keys) {
   // files of 2023 have scale_linear, always of type linear
   const std::string type = keys.text("rope.scaling.type", keys.has("rope.scale_linear") ? "linear" : "none");
   if (type == "none") return nullptr;
@@ -116,7 +88,7 @@ json scaling_from_keys(const Keys& keys) {
   return scaling;
 }
 
-void add_gemma(const Keys& keys, const std::string& architecture, json& config) {
+void add_gemma(const GgufKeys& keys, const std::string& architecture, json& config) {
   const auto of = [&](const char* key) { return config[key].get<int64_t>(); };
   config["query_pre_attn_scalar"] = gemma_score_width(architecture, of("num_hidden_layers"), of("hidden_size"),
                                                       of("num_attention_heads"), of("head_dim"));
@@ -144,7 +116,8 @@ bool any_tensor(const GgufParts& parts, const std::string& stem) {
 json config_from_gguf(const GgufParts& parts) {
   const GgufFile& file = parts.first();  // its metadata are those of all
   const GgufModel model = GgufModel::of(file);
-  const Keys keys(file, model.architecture);
+  if (model.architecture == "bert") return encoder_config_from_gguf(file);
+  const GgufKeys keys(file, model.architecture);
   const Family& family = kFamilies.at(model.architecture);
   const GgufTensor* embedding = parts.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) {
@@ -230,6 +203,7 @@ void put_scaling(const RopeScaling& s, const auto& put) {
 }  // namespace
 
 GgufMetadata gguf_metadata_from_config(const json& config) {
+  if (is_encoder(config)) return gguf_metadata_of_encoder(config);
   const GgufModel model = GgufModel::of_config(config);
   const DecoderConfig c = DecoderConfig::from_hf(config);
   check_what_readers_assume(c, model.architecture);
@@ -258,12 +232,14 @@ GgufMetadata gguf_metadata_from_config(const json& config) {
 }
 
 std::optional<std::vector<float>> gguf_rope_freqs(const json& config) {
+  if (is_encoder(config)) return std::nullopt;
   const DecoderConfig c = DecoderConfig::from_hf(config);
   if (c.rope.scaling.type != RopeScaling::Type::llama3) return std::nullopt;
   return rope_divisors(c.rope.scaling, c.rope.theta, c.head_dim);
 }
 
 std::vector<std::string> gguf_warnings(const json& config) {
+  if (is_encoder(config)) return {};
   const DecoderConfig c = DecoderConfig::from_hf(config);
   std::vector<std::string> warnings;
   if (!c.norm_plus_one && c.sliding_window != 0 && c.sliding_window < c.max_positions) {

@@ -6,6 +6,7 @@
 
 #include "pare/base/error.h"
 #include "pare/weights/decoder_config.h"
+#include "pare/weights/encoder_config.h"
 
 namespace pare {
 namespace {
@@ -28,6 +29,20 @@ constexpr std::array kGemmaNorms{Pair{"post_attention_norm", "post_attention_lay
                                  Pair{"ffn_norm", "pre_feedforward_layernorm"},
                                  Pair{"post_ffw_norm", "post_feedforward_layernorm"}};
 
+// BERT: the norms come after attention and MLP, and there is no head.
+constexpr std::array kEncoderOutside{
+    Pair{"token_embd", "embeddings.word_embeddings"}, Pair{"position_embd", "embeddings.position_embeddings"},
+    Pair{"token_types", "embeddings.token_type_embeddings"}, Pair{"token_embd_norm", "embeddings.LayerNorm"}};
+constexpr std::array kEncoderInBlock{Pair{"attn_q", "attention.self.query"},
+                                     Pair{"attn_k", "attention.self.key"},
+                                     Pair{"attn_v", "attention.self.value"},
+                                     Pair{"attn_output", "attention.output.dense"},
+                                     Pair{"attn_output_norm", "attention.output.LayerNorm"},
+                                     Pair{"ffn_up", "intermediate.dense"},
+                                     Pair{"ffn_down", "output.dense"},
+                                     Pair{"layer_output_norm", "output.LayerNorm"}};
+constexpr std::string_view kEncoder = "bert";
+
 bool has_permuted_rows(std::string_view architecture) {
   return architecture == "llama" || architecture == "smollm3";
 }
@@ -35,15 +50,31 @@ bool is_gemma(std::string_view architecture) {
   return architecture.starts_with("gemma");
 }
 
-// Calls each(gguf, hf) for the pairs inside a block of this architecture.
+// Calls each(gguf, hf) for the pairs outside blocks and inside one of this architecture.
+template <class Each>
+void for_outside_pairs(std::string_view architecture, const Each& each) {
+  if (architecture == kEncoder) {
+    for (const Pair& pair : kEncoderOutside) each(pair);
+  } else {
+    for (const Pair& pair : kOutside) each(pair);
+  }
+}
 template <class Each>
 void for_block_pairs(std::string_view architecture, const Each& each) {
+  if (architecture == kEncoder) {
+    for (const Pair& pair : kEncoderInBlock) each(pair);
+    return;
+  }
   for (const Pair& pair : kInBlock) each(pair);
   if (is_gemma(architecture)) {
     for (const Pair& pair : kGemmaNorms) each(pair);
   } else {
     for (const Pair& pair : kNorms) each(pair);
   }
+}
+
+std::string hf_blocks(std::string_view architecture) {
+  return architecture == kEncoder ? "encoder.layer." : "model.layers.";
 }
 
 struct Split {
@@ -66,7 +97,7 @@ std::optional<std::pair<std::string, std::string>> numbered(const std::string& b
   return std::pair(number, body.substr(dot + 1));
 }
 
-constexpr std::array kArchitectures{"llama", "smollm3", "qwen2", "qwen3", "gemma2", "gemma3"};
+constexpr std::array kArchitectures{"llama", "smollm3", "qwen2", "qwen3", "gemma2", "gemma3", "bert"};
 
 void check_architecture(const std::string& architecture, const std::string& where) {
   std::string known;
@@ -97,6 +128,12 @@ GgufModel GgufModel::of(const GgufFile& file) {
 }
 
 GgufModel GgufModel::of_config(const json& config) {
+  if (is_encoder(config)) {
+    GgufModel model;
+    model.architecture = kEncoder;
+    model.heads = model.kv_heads = EncoderConfig::from_hf(config).heads;
+    return model;
+  }
   const DecoderConfig decoder = DecoderConfig::from_hf(config);
   GgufModel model;
   const std::string& type = decoder.model_type;
@@ -112,15 +149,15 @@ GgufModel GgufModel::of_config(const json& config) {
 std::optional<std::string> GgufModel::hf_name(const std::string& gguf_name) const {
   const auto parts = split(gguf_name);
   if (!parts) return std::nullopt;
-  for (const auto& [gguf, hf] : kOutside) {
-    if (parts->body == gguf) return std::string(hf) + parts->suffix;
-  }
-  const auto block = numbered(parts->body, "blk.");
-  if (!block) return std::nullopt;
   std::optional<std::string> result;
+  for_outside_pairs(architecture, [&](const Pair& pair) {
+    if (pair.first == parts->body) result = std::string(pair.second) + parts->suffix;
+  });
+  const auto block = numbered(parts->body, "blk.");
+  if (!block) return result;
   for_block_pairs(architecture, [&](const Pair& pair) {
     if (pair.first == block->second)
-      result = "model.layers." + block->first + "." + std::string(pair.second) + parts->suffix;
+      result = hf_blocks(architecture) + block->first + "." + std::string(pair.second) + parts->suffix;
   });
   return result;
 }
@@ -128,12 +165,12 @@ std::optional<std::string> GgufModel::hf_name(const std::string& gguf_name) cons
 std::optional<std::string> GgufModel::gguf_name(const std::string& hf_name) const {
   const auto parts = split(hf_name);
   if (!parts) return std::nullopt;
-  for (const auto& [gguf, hf] : kOutside) {
-    if (parts->body == hf) return std::string(gguf) + parts->suffix;
-  }
-  const auto block = numbered(parts->body, "model.layers.");
-  if (!block) return std::nullopt;
   std::optional<std::string> result;
+  for_outside_pairs(architecture, [&](const Pair& pair) {
+    if (pair.second == parts->body) result = std::string(pair.first) + parts->suffix;
+  });
+  const auto block = numbered(parts->body, hf_blocks(architecture));
+  if (!block) return result;
   for_block_pairs(architecture, [&](const Pair& pair) {
     if (pair.second == block->second) result = "blk." + block->first + "." + std::string(pair.first) + parts->suffix;
   });
@@ -149,6 +186,11 @@ int64_t GgufModel::permuted_heads(const std::string& hf_name) const {
 
 bool GgufModel::is_raised_norm(const std::string& hf_name) const {
   return norm_plus_one && hf_name.find("norm") != std::string::npos;
+}
+
+bool GgufModel::is_table_in_f32(const std::string& hf_name) const {
+  return architecture == kEncoder &&
+         (hf_name == "embeddings.position_embeddings.weight" || hf_name == "embeddings.token_type_embeddings.weight");
 }
 
 std::vector<std::byte> reorder_rows(std::span<const std::byte> src, int64_t rows, int64_t heads, RowOrder order) {

@@ -1,9 +1,9 @@
 // GGUF's words for what Hugging Face's folders say, both ways: names, config, the order of q and k rows.
 //
-// Architectures llama (Llama, Mistral, SmolLM2), smollm3, qwen2, qwen3, gemma2, gemma3. GGUF's "llama" turns adjacent
-// pairs by RoPE where Hugging Face turns halves, so the rows of q and k lie in another order: in each head of size hd,
-// GGUF's row 2i + s is Hugging Face's row s * hd/2 + i. Whole rows move, so no block is touched. Gemma's norms are
-// stored plus one.
+// Architectures llama (Llama, Mistral, SmolLM2), smollm3, qwen2, qwen3, gemma2, gemma3, and bert (gguf_encoder.h).
+// GGUF's "llama" turns adjacent pairs by RoPE where Hugging Face turns halves, so the rows of q and k lie in another
+// order: in each head of size hd, GGUF's row 2i + s is Hugging Face's row s * hd/2 + i. Whole rows move, so no block is
+// touched. Gemma's norms are stored plus one.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -33,6 +33,8 @@ struct GgufModel {
   // Heads whose rows are permuted in this tensor (Hugging Face's name); 0: none are.
   int64_t permuted_heads(const std::string& hf_name) const;
   bool is_raised_norm(const std::string& hf_name) const;  // stored plus one
+  // BERT's positions and token types: llama.cpp adds their rows as F32 and nothing else.
+  bool is_table_in_f32(const std::string& hf_name) const;
 };
 
 // gguf_config.cpp. What GGUF leaves to its reader to know (Gemma's attention scale by size of model, its local rope) is

@@ -10,10 +10,10 @@
 namespace pare::jinja {
 namespace {
 
-constexpr int kDeepest = 80;  // of JSON; base/json.h stops at 64
+constexpr int kDeepestJson = 80;  // of JSON; base/json.h stops at 64
 
 Value convert(Context& context, const nlohmann::ordered_json& json, int depth) {
-  if (depth > kDeepest) context.refuse("they are nested more than " + std::to_string(kDeepest) + " deep");
+  if (depth > kDeepestJson) context.refuse("they are nested more than " + std::to_string(kDeepestJson) + " deep");
   context.allow_input(1, 64);
   switch (json.type()) {
     case nlohmann::json::value_t::boolean:

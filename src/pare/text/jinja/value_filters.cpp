@@ -13,7 +13,7 @@ namespace pare::jinja {
 namespace {
 
 template <std::string (*change)(std::string_view)>
-Value changed(Context& context, const Value& self, const Arguments& arguments) {
+Value filtered(Context& context, const Value& self, const Arguments& arguments) {
   const Bound none(context, "the filter", arguments, {});
   const std::string text = to_text(context, self);
   context.bytes(2 * text.size());
@@ -94,7 +94,7 @@ Value indent(Context& context, const Value& self, const Arguments& arguments) {
   return context.text(std::move(result));
 }
 
-Value format(Context& context, const Value& self, const Arguments& arguments) {
+Value percent_format(Context& context, const Value& self, const Arguments& arguments) {
   if (!arguments.named.empty() && !arguments.positional.empty()) context.fail("format wants either names or not");
   Value values = context.sequence(Kind::tuple, arguments.positional);
   if (!arguments.named.empty()) {
@@ -251,16 +251,16 @@ Value word_count(Context& context, const Value& self, const Arguments& arguments
   return Value::integer(words);
 }
 
-constexpr NamedMethod kFilters[] = {{"abs", absolute},          {"capitalize", changed<capitalize>},
+constexpr NamedMethod kFilters[] = {{"abs", absolute},          {"capitalize", filtered<capitalize>},
                                     {"count", length_of},       {"d", default_value},
                                     {"default", default_value}, {"float", to_real},
-                                    {"format", format},         {"indent", indent},
+                                    {"format", percent_format}, {"indent", indent},
                                     {"int", to_whole},          {"length", length_of},
-                                    {"lower", changed<lower>},  {"replace", replace},
+                                    {"lower", filtered<lower>}, {"replace", replace},
                                     {"round", round_off},       {"safe", safe},
-                                    {"string", string},         {"title", changed<title_of_words>},
+                                    {"string", string},         {"title", filtered<title_of_words>},
                                     {"tojson", tojson},         {"trim", trim},
-                                    {"upper", changed<upper>},  {"wordcount", word_count}};
+                                    {"upper", filtered<upper>}, {"wordcount", word_count}};
 
 }  // namespace
 
