@@ -103,7 +103,7 @@ class EncoderInGguf : public testing::Test {
 };
 
 TEST_F(EncoderInGguf, ConfigSurvivesTheWayThroughMetadata) {
-  const json back = config_from_gguf(GgufFile::open(write(gguf_metadata_from_config(small_config()))));
+  const json back = config_from_gguf(GgufParts::open(write(gguf_metadata_from_config(small_config()))));
   EXPECT_EQ(EncoderConfig::from_hf(back), EncoderConfig::from_hf(small_config()));
   EXPECT_EQ(back["architectures"], json({"BertModel"}));
   EXPECT_EQ(back["torch_dtype"], "float16");
@@ -127,7 +127,7 @@ TEST_F(EncoderInGguf, EachWayToBeDamagedHasItsError) {
   for (const Case& one : cases) {
     SCOPED_TRACE(one.key);
     const auto path = write(changed(one.key, one.value));
-    const auto [code, message] = error_of([&] { config_from_gguf(GgufFile::open(path)); });
+    const auto [code, message] = error_of([&] { config_from_gguf(GgufParts::open(path)); });
     EXPECT_EQ(code, one.code);
     EXPECT_THAT(message, HasSubstr(one.message));
   }

@@ -125,7 +125,7 @@ const char* name_of(SentencePooling pooling) {
 SentenceModules sentence_modules(const ModelFiles& model) {
   if (const HfFolder* folder = model.hf_folder()) return modules_of_folder(folder->path());
   SentenceModules result;
-  const GgufFile& file = *model.gguf();
+  const GgufFile& file = model.gguf()->first();
   if (!file.has(kGgufKey)) return result;
   const int64_t number = file.integer(kGgufKey);
   if (number < 0 || number > static_cast<int64_t>(SentencePooling::rank)) {
