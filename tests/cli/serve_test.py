@@ -470,6 +470,17 @@ class Report(PareTest):
                           "text": "text kept apart from b.txt", "base_perplexity": 10, "perplexity": 10.5})
         self.assertEqual(self.props({"result": {"bytes": size}, "model": 7, "evaluation": []})[0], {"bytes": size})
 
+    def test_of_a_gguf_file_it_lies_beside_it_under_its_name(self):
+        out = self.fresh("out")
+        out.mkdir()
+        run("convert", self.model, "-o", out / "m.gguf", "--split", "100kB")
+        first, *others = sorted(out.glob("*.gguf"))
+        size = first.stat().st_size + sum(path.stat().st_size for path in others)
+        (out / "m.report.json").write_text(json.dumps({"result": {"bytes": size}}))
+        with Server(PARE, first) as server:
+            self.assertEqual(server.get("/props")[1]["report"], {"bytes": size})
+            self.assertEqual(server.get("/v1/models")[1]["data"][0]["id"], "m")
+
     def test_otherwise_nothing_is(self):
         self.assertIsNone(self.props(None)[0])
         for report, why in (({**self.REPORT, "result": {"bytes": 5}}, "other weights"), ({}, "no size said"), ("[1]", "not a report"),

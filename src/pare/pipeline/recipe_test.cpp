@@ -72,6 +72,15 @@ TEST(Recipe, TakesATypeInsteadOfBits) {
   EXPECT_THAT(refusal("type: Q4_X\n"), AllOf(HasSubstr("line 1"), HasSubstr("Q4_K_M")));
 }
 
+TEST(Recipe, TakesSizesOfTheFileAndOfItsParts) {
+  const Recipe r = read("size: 90MB\nsplit: 2 GB\n");
+  EXPECT_EQ(r.size, 90'000'000u);
+  EXPECT_EQ(r.split, 2'000'000'000u);
+  EXPECT_EQ(read(r.to_yaml()), r);
+  EXPECT_THAT(read("type: Q4_0\n").to_yaml(), Not(HasSubstr("split")));
+  EXPECT_THAT(refusal("split: many\n"), HasSubstr("not a size"));
+}
+
 TEST(Recipe, SearchesForScalesUnlessItOnlyRounds) {
   const auto searches = [](const char* text) { return read(text).wish_for("model.layers.0.mlp.up_proj").searches(); };
   EXPECT_TRUE(searches("bits: 3\n"));
