@@ -15,9 +15,9 @@ struct Sums {
   Lanes awv, avv, error;
 };
 
-class Part {
+class LatticePart {
  public:
-  Part(const LatticeCode& code, const float* w, const float* a) : code_(code), w_(w), a_(a) {}
+  LatticePart(const LatticeCode& code, const float* w, const float* a) : code_(code), w_(w), a_(a) {}
 
   PARE_INLINE Sums under(const Lanes& scale, const Lanes& shift) const {
     alignas(64) float points[kMostInSub * kLanes], scales[kLanes], shifts[kLanes];
@@ -61,7 +61,7 @@ class Part {
 struct Alone {
   Lanes scale = {}, explained = {}, shift = {};
 };
-PARE_INLINE Alone fit_alone(const LatticeCode& code, const Part& part, const Lanes& size) {
+PARE_INLINE Alone fit_alone(const LatticeCode& code, const LatticePart& part, const Lanes& size) {
   constexpr float kFactors[] = {0.7f, 0.8f, 0.9f, 1.0f, 1.1f, 1.25f, 1.45f};
   Alone best;
   const auto consider = [&](const Lanes& scale, const Lanes& shift) PARE_ALWAYS_INLINE {
@@ -134,7 +134,7 @@ class TileFit {
   }
 
  private:
-  PARE_INLINE Part part(int k) const {
+  PARE_INLINE LatticePart part(int k) const {
     return {code_, values_ + k * code_.sub * kLanes, weights_ + k * code_.sub * kLanes};
   }
 
