@@ -5,7 +5,7 @@
 
 #include "pare/base/error.h"
 #include "pare/base/json.h"
-#include "pare/io/gguf.h"
+#include "pare/io/gguf_split.h"
 #include "pare/io/hf_folder.h"
 #include "pare/weights/config_fields.h"
 
