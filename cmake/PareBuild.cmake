@@ -119,7 +119,7 @@ function(pare_folder name)
       pare_optimize(pare_${name}_tests once)
     endif()
     gtest_discover_tests(pare_${name}_tests TEST_PREFIX ${name}/ DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-                         PROPERTIES TIMEOUT 600)
+                         PROPERTIES TIMEOUT 600 ENVIRONMENT MKL_CBWR=AUTO,STRICT)  # as cli/hand_over.cpp sets it
   endif()
   if(PARE_FUZZ)
     foreach(file ${fuzzers})

@@ -31,6 +31,8 @@ void hand_over(const std::filesystem::path& program, char** argv, const char* co
   // A thread that waits for others looks for a few microseconds and then sleeps. By default it looks for milliseconds,
   // and where another program wants the core too, all threads wait for the one that was put aside.
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) setenv("GOMP_SPINCOUNT", "20000", /*overwrite=*/0);
+  // Else MKL's products have other last bits where an array lies at another address; seen on AMD's processors.
+  setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);
   execv(program.c_str(), argv);
   throw ResourceError(program.string() + ": cannot be started: " + std::strerror(errno));
 }
