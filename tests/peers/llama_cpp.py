@@ -84,6 +84,27 @@ class LlamaCpp:
         found, _ = readers.weights(readers.load(dense))
         return {"tensors": f"{checks.tensors(expected, found)} by gguf"}
 
+    def parts(self):
+        """llama.cpp's gguf-split on parts by Pare, and Pare on parts by gguf-split: the tensors of the whole."""
+        file, _ = self.base("wide")
+        config = AutoConfig.from_pretrained(self.bench.models["wide"])
+        folders = {name: self.work / name for name in ("whole", "ours", "merged", "theirs", "joined")}
+        for folder in folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        shutil.copy(file, folders["whole"])
+        self.bench.run("convert", file, "-o", folders["ours"] / "x.gguf", "--split", "1MB")
+        self.run("llama-gguf-split", "--merge", min(folders["ours"].glob("*.gguf")), folders["merged"] / "x.gguf")
+        self.run("llama-gguf-split", "--split", "--split-max-size", "1M", file, folders["theirs"] / "x")
+        self.bench.run("convert", min(folders["theirs"].glob("*.gguf")), "-o", folders["joined"] / "x.gguf")
+        whole, counts = readers.gguf_weights(folders["whole"], config), [len(list(folders[name].glob("*.gguf"))) for name in ("ours", "theirs")]
+        checks.require(min(counts) > 1, f"{counts} parts, which is no test")
+        for name in ("merged", "joined"):
+            found = readers.gguf_weights(folders[name], config)
+            checks.tensors(found, whole)
+            checks.complete(found, whole)
+        return {"tensors": f"{len(whole)} by gguf", "note": f"{counts[0]} parts of ours merged, {counts[1]} of gguf-split's read"}
+
     def writes_the_same(self):
         """Greedy text and a chat's answer of the real model in F32, by llama.cpp and by `pare run`."""
         file = self.work / "real.F32.gguf"
@@ -102,6 +123,7 @@ class LlamaCpp:
     def rows(self):
         """(name, work); `work` gives the cells, or raises."""
         yield "llama.cpp: real F32, text", self.writes_the_same
+        yield "llama.cpp: models in parts", self.parts
         for name in WRITTEN:
             yield f"llama.cpp loads our {name}", lambda name=name: self.loads(name)
         for name in READ:
