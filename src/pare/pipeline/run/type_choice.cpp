@@ -154,6 +154,7 @@ void Measuring::measure_tables(const at::Tensor& x) {
 fs::path Measuring::cache_path() const {
   Fingerprint key;
   key.add(job_.key).add("type losses 2 " + std::to_string(kRows) + " " + std::to_string(kTokens));
+  key.add(job_.fisher->of_outputs.empty() ? "all tokens alike" : "guided");
   for (const auto& [layer, tensor] : open_) key.add(layer + " " + std::to_string(damp_of(layer)));
   return cache_folder() / ("type-losses-" + key.hex() + ".json");
 }
