@@ -234,9 +234,11 @@ void Run::settle_types(const fs::path& folder) {
         {&files_, decoder_.get(), &recipe_, &plan_, plan_options_, &tokens_, &fisher_, fisher_key(fisher_job())});
     recipe_ = with_types(recipe_, choice.types);
     write_file_atomically(kept, recipe_.to_yaml());
-    char line[96];
-    std::snprintf(line, sizeof line, "types chosen; predicted KL divergence %.4f nats a token", choice.predicted_kl);
-    log_line(Level::info, line);
+    char predicted[64] = "";  // without gradients the losses are squared errors of outputs
+    if (!fisher_.of_outputs.empty()) {
+      std::snprintf(predicted, sizeof predicted, "; predicted KL divergence %.4f nats a token", choice.predicted_kl);
+    }
+    log_line(Level::info, std::string("types chosen") + predicted);
   }
   plan_ = make_plan(files_, recipe_, plan_options_);
   log_line(Level::info, plan_.text());
