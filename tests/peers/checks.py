@@ -9,7 +9,8 @@ PROMPTS = ["The capital of France is", "Water boils at", "Once upon a time, ther
 NEW_TOKENS = 20
 
 # Largest difference of logits, relative to the largest logit, between models of one type: sums in another order.
-LOGITS = 1e-4
+# In f16 the products of some processors (AMD's) are rounded in another order with weights that are dequantized at each call: seen up to 2.5e-3.
+LOGITS = {"f32": 1e-4, "f16": 5e-3}
 # Of perplexity, by what the peer computes in. 1e-4 is 0.01 %; f16 has 11 bits, and a few dozen roundings come one behind the other.
 PERPLEXITY = {"f32": 1e-4, "f16": 2e-3}
 
@@ -58,18 +59,18 @@ def zeros(expected, share):
 
 
 @torch.no_grad()
-def logits(model, reference, tokenizer):
+def logits(model, reference, tokenizer, computed="f32"):
     worst = 0.0
     for prompt in PROMPTS:
         ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"]
         ours, theirs = reference(ids).logits.float(), model(ids).logits.float()
         worst = max(worst, ((ours - theirs).abs().max() / ours.abs().max()).item())
-    require(worst <= LOGITS, f"logits differ by {worst:.2g} of the largest, {LOGITS} is allowed")
+    require(worst <= LOGITS[computed], f"logits differ by {worst:.2g} of the largest, {LOGITS[computed]} is allowed")
     return worst
 
 
 @torch.no_grad()
-def text(model, reference, tokenizer, prompts):
+def text(model, reference, tokenizer, prompts, computed="f32"):
     """Greedy, token by token; or that they part only where the reference itself has two candidates within rounding."""
     ties = 0
     for prompt in prompts:
@@ -83,7 +84,7 @@ def text(model, reference, tokenizer, prompts):
         at = int((ours != theirs).nonzero()[0])
         last = reference(ours[None, :at]).logits[0, -1].float()
         margin = (last[ours[at]] - last[theirs[at]]).item() / last.abs().max().item()
-        require(margin <= 2 * LOGITS, f"{prompt!r}: texts part at token {at - ids.shape[1]}, and it is no tie ({margin:.2g})")
+        require(margin <= 2 * LOGITS[computed], f"{prompt!r}: texts part at token {at - ids.shape[1]}, and it is no tie ({margin:.2g})")
         ties += 1
     return "same" if ties == 0 else f"{len(prompts) - ties} same, {ties} part at ties"
 

@@ -134,16 +134,17 @@ def compare_loaded(bench, variant, out, model, dense, reference, expected, cells
     if rounded:
         by.append(f"{checks.tensors(rounded, expected, rounded_to=torch.float16)} as f16")
     cells["tensors"] = ", ".join(filter(None, by))
-    cells["logits"] = f"{checks.logits(model, same_type, tokenizer):.1e}{' f16' if f16 else ''}"
+    computed = "f16" if f16 else "f32"
+    cells["logits"] = f"{checks.logits(model, same_type, tokenizer, computed):.1e}{' f16' if f16 else ''}"
     length, tokens = WINDOWS[variant.model]
     ours = bench.eval(out, bench.text, length, tokens)
-    off = checks.same_perplexity(ours, checks.perplexity(model, ids[:tokens], length), "f16" if f16 else "f32")
+    off = checks.same_perplexity(ours, checks.perplexity(model, ids[:tokens], length), computed)
     cells["perplexity"] = f"{ours:.6g} {100 * off:.4f} %"
     if f16:  # with the same weights in f32 the figure is Pare's
         checks.same_perplexity(ours, checks.perplexity(reference, ids[:tokens], length), "f32")
     quick = not f16 and variant.model != "real"  # GPTQModel dequantizes anew for each token
     prompts = checks.PROMPTS if quick else checks.PROMPTS[:3]
-    cells["text"] = checks.text(model, same_type, tokenizer, prompts)
+    cells["text"] = checks.text(model, same_type, tokenizer, prompts, computed)
     if variant.reader == "transformers":  # the type that the config names, which is what most people load
         auto = readers.load(out, dtype="auto")
         checks.require(torch.isfinite(auto(torch.tensor([ids[:64]])).logits).all().item(), f"dtype=\"auto\" ({auto.dtype}): not finite")
