@@ -148,6 +148,23 @@ def model_files_seeds():
         "ggml.add_space_prefix": ("bool", 0)}), tensors))
 
 
+def encoder_seeds():
+    """BERT, in GGUF with its vocabulary, and its config."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "\u2581play", "ing", "\u2581[unused0]", "[PAD7]"]
+    ids = {"bos": 2, "cls": 2, "eos": 3, "seperator": 3, "unknown": 1, "padding": 0}
+    write("model_files", "gguf_encoder", gguf({
+        "general.architecture": ("text", "bert"), "bert.block_count": ("u32", 1), "bert.context_length": ("u32", 4), "bert.embedding_length": ("u32", 32),
+        "bert.feed_forward_length": ("u32", 32), "bert.attention.head_count": ("u32", 2), "bert.attention.layer_norm_epsilon": ("f32", 1e-12),
+        "bert.attention.causal": ("bool", 0), "bert.pooling_type": ("u32", 1), "tokenizer.ggml.token_type_count": ("u32", 2),
+        "tokenizer.ggml.model": ("text", "bert"), "tokenizer.ggml.tokens": ("text", tokens), "tokenizer.ggml.token_type": ("i32", [3] * 4 + [1] * 3 + [5]),
+        "tokenizer.ggml.normalizer.lowercase": ("bool", 0), **{f"tokenizer.ggml.{name}_token_id": ("u32", number) for name, number in ids.items()}},
+        [("token_embd.weight", "Q8_0", [8, 32]), ("position_embd.weight", "F32", [4, 32]), ("token_types.weight", "F32", [2, 32]),
+         ("token_embd_norm.bias", "F32", [32]), ("blk.0.ffn_up.weight", "Q4_0", [32, 32])]))
+    write("decoder_config", "encoder.json", json.dumps({
+        "model_type": "bert", "vocab_size": 8, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_act": "gelu",
+        "max_position_embeddings": 4, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "position_embedding_type": "absolute", "is_decoder": False}, indent=1).encode())
+
+
 def folder(name, quantization, tensors):
     """As model_files_fuzz.cpp reads a folder: the length of config.json, config.json, model.safetensors."""
     config = json.dumps({"model_type": "llama", "quantization_config": quantization}).encode()
@@ -360,5 +377,5 @@ def importance_matrix_seeds():
     write("importance_matrix", "gguf_sums_alone", gguf(about, [("output.weight.in_sum2", "F32", [4])]))
 
 
-for make in (importance_matrix_seeds, hub_listing_seeds, chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, folder_seeds, config_seeds, layout_seeds, schema_seeds):
+for make in (importance_matrix_seeds, hub_listing_seeds, chat_template_seeds, safetensors_seeds, gguf_seeds, model_files_seeds, encoder_seeds, folder_seeds, config_seeds, layout_seeds, schema_seeds):
     make()
