@@ -10,7 +10,7 @@ import struct
 import subprocess
 import unittest
 
-from support import PARE, PareTest, make_text, read_safetensors_header, run, weight_hashes
+from support import PARE, PareTest, make_text, read_safetensors_header, read_tensors, run, weight_hashes
 
 
 class Compress(PareTest):
@@ -25,7 +25,9 @@ class Compress(PareTest):
                         ["--bits", 4, "--group", 32, "--format", "hf"], ["--sparsity", 0.5], ["--sparsity", "2:4"],
                         ["--sparsity", "4:8", "--method", "wanda"], ["--sparsity", 0.5, "--method", "magnitude"],
                         ["--sparsity", "2:4", "--format", "compressed-tensors"], ["--sparsity", 0.5, "--format", "compressed-tensors"],
-                        ["--sparsity", "2:4", "--bits", 4, "--group", 32], ["--bits", 4, "--group", 32, "--one-pass"]):
+                        ["--sparsity", "2:4", "--bits", 4, "--group", 32], ["--bits", 4, "--group", 32, "--one-pass"],
+                        ["--sparsity", "2:4", "--bits", 3, "--group", 32, "--asym", "--format", "pare"], ["--sparsity", 0.7, "--format", "pare"],
+                        ["--bits", "ternary", "--group", 32, "--format", "pare"]):
             with self.subTest(options=options):
                 out = self.fresh("out")
                 self.compress(out, *options, "--max-kl", 100)
@@ -42,6 +44,25 @@ class Compress(PareTest):
                 for key in ("perplexity", "perplexity_stderr", "tokens", "length", "kl", "top1"):
                     self.assertIn(key, figures)
                 run("inspect", model, "--json")
+
+    def test_pares_own_container_holds_no_bit_of_what_was_removed(self):
+        sizes, made, dense = {}, {}, {}
+        for form in ("pare", "compressed-tensors"):
+            made[form], dense[form] = self.fresh("out-" + form), self.fresh("dense-" + form)
+            out = made[form]
+            self.compress(out, "--sparsity", 0.6, "--bits", 4, "--group", 32, "--format", form, "--max-kl", 100)
+            sizes[form] = sum(tensor["bytes"] for tensor in json.loads(run("inspect", out, "--tensors", "--json").stdout)["tensors"])
+            run("convert", out, "-o", dense[form], "--format", "hf", "--dtype", "f32")
+        linears = 3 * 36864  # of the small model; 1.6 bits of codes, one of the mask, and the scales
+        self.assertLess(sizes["pare"], sizes["compressed-tensors"] - linears * (4 - 2.6) / 8 * 0.95)
+        self.assertEqual(*map(read_tensors, dense.values()), "the same weights in either")
+        again, recipe = self.fresh("again"), self.root / "some.yaml"  # what is left alone stays what it is
+        recipe.write_text("format: pare\nbits: 8\ngroup: 32\nlayers:\n  - match: \"*.mlp.*\"\n    method: none\n")
+        self.compress(again, "--recipe", recipe, "--max-kl", 100, model=made["pare"])
+        forms = {tensor["name"]: tensor["form"] for tensor in json.loads(run("inspect", again, "--tensors", "--json").stdout)["tensors"]}
+        self.assertEqual(forms["model.layers.0.mlp.up_proj.weight"], "40.0 % kept of 4-bit, groups of 32, symmetric")
+        self.assertEqual(forms["model.layers.0.self_attn.q_proj.weight"], "8-bit, groups of 32, symmetric")
+        self.assertIn("no method of compress fits codebooks", self.compress(self.fresh("aqlm"), "--bits", 4, "--format", "aqlm", check=2).stderr)
 
     def test_same_bytes_on_one_and_two_threads_and_twice(self):
         results = []

@@ -199,13 +199,19 @@ CONVERTED = {
     "`pack-quantized`, 3 bits": ("dense BF16", ["--format", "compressed-tensors", "--bits", 3]),
     "`pack-quantized`, 5 bits": ("dense BF16", ["--format", "compressed-tensors", "--bits", 5]),
     **{f"GGUF {name}": ("dense BF16", ["--format", "gguf", "--type", name])
-       for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4", "TQ1_0", "TQ2_0")},
+       for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS",
+                    "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S", "MXFP4", "TQ1_0", "TQ2_0")},  # of IQ3_XXS and IQ2_S the shown linear differs: a mix
+    "AQLM 3x6, made by Pare": ("dense BF16", ["--format", "aqlm", "--type", "3x6"]),
+    "Pare's container, 4 bits": ("dense BF16", ["--format", "pare", "--bits", 4, "--group", 64]),
+    "Pare's container, 2:4": ("`sparse-24-bitmask`", ["--format", "pare"]),
+    "Pare's container, AQLM": ("AQLM 2x8", ["--format", "pare"]),
+    "Pare's container, Q4_K": ("GGUF Q4_K", ["--format", "pare"]),
 }
 TARGETS = {"hf": ["--format", "hf"], "gptq": ["--format", "gptq"], "compressed-tensors": ["--format", "compressed-tensors"],
-           "gguf": ["--format", "gguf"], "gguf Q4_0": ["--type", "Q4_0"], "gguf Q8_0": ["--type", "Q8_0"], "gguf Q4_K_M": ["--type", "Q4_K_M"]}
+           "aqlm": ["--format", "aqlm"], "pare": ["--format", "pare"], "gguf": ["--format", "gguf"], "gguf Q4_0": ["--type", "Q4_0"], "gguf Q8_0": ["--type", "Q8_0"], "gguf Q4_K_M": ["--type", "Q4_K_M"]}
 ORDER = ["dense BF16", "dense F16", "dense F32", *[name for name in CONVERTED if name.startswith("GPTQ")], "AWQ, 4 bits",
          *[name for name in CONVERTED if "pack" in name], *[name for name in MADE if name != "AWQ, 4 bits"],
-         *[name for name in CONVERTED if name.startswith("GGUF")]]
+         "AQLM 3x6, made by Pare", *[name for name in CONVERTED if name.startswith("GGUF")], *[name for name in CONVERTED if name.startswith("Pare")]]
 
 
 def short(form):
@@ -310,6 +316,43 @@ class Matrix(PareTest):
 
 
 class Convert(PareTest):
+    def test_codebooks_are_fitted_when_asked_for_and_copied_as_they_are(self):
+        first, second = self.fresh("first"), self.fresh("second")
+        words = ["convert", self.model, "-o", first, "--format", "aqlm"]
+        for wrong, message in ((["--type", "2by8"], "expected codebooks x bits"), (["--type", "1x16"], "codes of 1 to 12 bits are fitted"),
+                               (["--type", "2x8g24"], "whole groups of 24"), (["--bits", 4], "aqlm has --type"),
+                               (["--type", "2x8", "--dequantize"], "leave one out")):
+            error = run(*words, *wrong, "--lossy", check=None)
+            self.assertIn(error.returncode, (2, 4))
+            self.assertIn(message, error.stderr)
+        self.assertIn("21 x BF16 rounded to AQLM, 2 x 4 bits for 1 x 8", run(*words, "--type", "2x4", check=4).stderr)
+        self.assertFalse(first.exists())
+        plan = json.loads(run(*words, "--type", "2x4", "--lossy", "--dry-run", "--json").stdout)
+        run(*words, "--type", "2x4", "--lossy")
+        self.assertEqual(plan["bytes"], (first / "model.safetensors").stat().st_size)
+        config = json.loads((first / "config.json").read_text())["quantization_config"]
+        self.assertEqual(config, {"quant_method": "aqlm", "in_group_size": 8, "out_group_size": 1, "num_codebooks": 2, "nbits_per_codebook": 4,
+                                  "linear_weights_not_to_quantize": ["lm_head", "lm_head.weight"]})
+        run("convert", first, "-o", second, "--format", "aqlm")
+        self.assertEqual((first / "model.safetensors").read_bytes(), (second / "model.safetensors").read_bytes())
+
+    def test_a_damaged_container_of_pares_own_is_named(self):
+        whole = self.fresh("whole")
+        run("convert", self.model, "-o", whole, "--format", "pare", "--bits", 4, "--group", 32, "--lossy")
+        file = whole / "model.safetensors"
+        data = file.read_bytes()
+        for old, new, message in ((b'pare_format":"1"', b'pare_format":"7"', "pare_format 7, this Pare reads 1"),
+                                  (b'\\"bits\\":4', b'\\"bits\\":5', "q_proj.weight.codes: shape [64, 32], expected [64, 40]"),
+                                  (b'grouped_ints', b'grouped_oats', "base \"grouped_oats\" is not known"),
+                                  (b'\\"group\\":32', b'\\"group\\":-1', '"group" is no integer from 1')):
+            self.assertIn(old, data)
+            file.write_bytes(data.replace(old, new))
+            result = run("run", whole, "ab", "--raw", "-n", 1, check=None)
+            self.assertIn(result.returncode, (3, 4), message)
+            self.assertIn(message, result.stderr)
+        file.write_bytes(data[:-100])
+        self.assertIn("model.safetensors", run("inspect", whole, check=3).stderr)
+
     def test_a_name_that_ends_in_gguf_is_one_file_and_a_folder_of_one_stands_for_it(self):
         folder = self.fresh("folder")
         folder.mkdir()
@@ -380,7 +423,7 @@ class Convert(PareTest):
 
     def test_options_that_contradict_each_other_are_refused(self):
         for words, message in ((["--format", "hf", "--type", "Q4_0"], "a type of GGUF"), (["--type", "Q4_9"], "did you mean"),
-                               (["--format", "gguf", "--bits", 4], "GGUF has --type"), (["--format", "gptq", "--group", 64], "goes with --bits"),
+                               (["--format", "gguf", "--bits", 4], "gguf has --type"), (["--format", "gptq", "--group", 64], "goes with --bits"),
                                (["--format", "hf", "--gptq-version", 1], "goes with --format gptq"), ([], "Give --format"),
                                (["--type", "Q4_0", "--dequantize"], "leave one out")):
             self.assertIn(message, run("convert", self.model, "-o", self.fresh("out"), *words, check=2).stderr)

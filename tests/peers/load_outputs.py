@@ -22,6 +22,7 @@ import time
 
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # GPTQModel compiles its linears otherwise: half a minute a model
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # aqlm's kernel adds to the same sums from several threads, and loses some
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # where others work too, threads that wait by spinning cost ten times the time
 
 import torch
@@ -132,7 +133,8 @@ def compare_loaded(bench, variant, out, model, dense, reference, expected, cells
     count = checks.tensors(plain, expected, rounded_to=model.dtype)
     by = [cells.get("tensors")] + ([] if variant.reader == "decompress" else [f"{count} by {variant.reader}"])
     if rounded:
-        by.append(f"{checks.tensors(rounded, expected, rounded_to=torch.float16)} as f16")
+        how, word = (torch.float16, "f16") if variant.reader.startswith("gptqmodel") else (model.dtype, variant.reader + "'s modules")
+        by.append(f"{checks.tensors(rounded, expected, rounded_to=how)} as {word}")
     cells["tensors"] = ", ".join(filter(None, by))
     computed = "f16" if f16 else "f32"
     cells["logits"] = f"{checks.logits(model, same_type, tokenizer, computed):.1e}{' f16' if f16 else ''}"

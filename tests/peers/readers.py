@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import numpy_readers
 
-PACKAGES = ["transformers", "compressed-tensors", "gptqmodel", "optimum", "gguf", "tokenizers", "safetensors", "torch"]
+PACKAGES = ["transformers", "compressed-tensors", "gptqmodel", "optimum", "aqlm", "gguf", "tokenizers", "safetensors", "torch"]
 
 
 def versions():
@@ -56,6 +56,8 @@ def weights(model):
     plain = {name: tensor.detach().float() for name, tensor in model.state_dict().items() if name.endswith((".weight", ".bias"))}
     rounded = {name + ".weight": module.dequantize_weight().T.detach().float()
                for name, module in model.named_modules() if hasattr(module, "dequantize_weight")}  # GPTQModel's linears, [in, out]
+    rounded |= {name + ".weight": aqlm_weight(module.codes, module.codebooks, module.scales)
+                for name, module in model.named_modules() if hasattr(module, "codebooks")}
     return plain, rounded
 
 
@@ -76,6 +78,21 @@ def decompressed_weights(folder, config):
             assert torch.equal(again[part], stored[part]), f"{name}.{part}: compressed-tensors itself writes other bytes"
         result[name + ".weight"] = dense["weight"].float()
     return result
+
+
+def aqlm_weights(folder):
+    """By the aqlm package's own dequantization."""
+    tensors = numpy_readers.tensors_of(folder)
+    names = [name.removesuffix(".codes") for name in tensors if name.endswith(".codes")]
+    return {name + ".weight": aqlm_weight(*(tensors[f"{name}.{part}"] for part in ("codes", "codebooks", "scales"))) for name in names}
+
+
+def aqlm_weight(codes, codebooks, scales):
+    from aqlm.utils import _dequantize_weight, unpack_int_data
+    bits = codebooks.shape[1].bit_length() - 1
+    if codes.shape[0] != scales.shape[0]:  # its kernel for 8 bits turns them at the first call
+        codes = codes.permute(1, 0, 2)
+    return _dequantize_weight(unpack_int_data(codes.detach(), bits), codebooks.detach().float(), scales.detach().float())
 
 
 def gguf_weights(folder, config):
@@ -115,6 +132,8 @@ def independent_weights(folder, variant, config):
         return "compressed-tensors", decompressed_weights(folder, AutoConfig.from_pretrained(folder))
     if variant.reader in ("gptqmodel", "gptqmodel.load"):
         return "numpy", numpy_readers.gptq_weights(folder)
+    if variant.reader == "aqlm":
+        return "aqlm", aqlm_weights(folder)
     if variant.reader == "none":
         return "numpy", numpy_readers.bitmask_weights(folder)
     return None, {}

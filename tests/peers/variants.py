@@ -11,6 +11,7 @@ class Variant:
     # transformers: from_pretrained
     # decompress:   compressed-tensors' own decompressor, where transformers refuses every such folder
     # gptqmodel:    from_pretrained through optimum and GPTQModel;  gptqmodel.load: GPTQModel's own loader
+    # aqlm:         from_pretrained with the aqlm package
     # gguf:         the gguf package, and from_pretrained(gguf_file=...)
     # none:         no current library
     convert: bool = False
@@ -66,6 +67,7 @@ VARIANTS = [
     Variant("tiny", "gptq 4 and 8 g32", ("--format", "gptq"), "gptqmodel.load", recipe=MIXED),
     Variant("tiny", "gptq 4 and 8 g32 asym", ("--format", "gptq"), "gptqmodel.load", recipe=MIXED + "symmetric: false\n"),
     Variant("tiny", "gptq 4 g32 asym, own loader", _gptq(4, 32, "--asym"), "gptqmodel.load"),
+    *(Variant("tiny", f"aqlm {name}", ("--format", "aqlm", "--type", name, "--lossy"), "aqlm", convert=True) for name in ("2x8", "1x8", "3x6g16")),
     Variant("tiny", "gguf Q4_0", _gguf(4), "gguf"),
     Variant("tiny", "gguf Q4_1", _gguf(4, "--asym"), "gguf"),
     Variant("tiny", "gguf Q8_0", _gguf(8), "gguf"),

@@ -196,7 +196,7 @@ void add_compress(CLI::App& app, Console& console) {
   command->add_option("--recipe", flags->recipe_file, "YAML file that says it all, per layer too; flags go over it");
   command->add_option(
       "--format", flags->format,
-      "hf, gptq, compressed-tensors, gguf (default: compressed-tensors; --asym: gptq; pruned only: hf)");
+      "hf, gptq, compressed-tensors, pare, gguf (default: compressed-tensors; --asym: gptq; pruned only: hf)");
   command->add_flag("--one-pass", flags->one_pass,
                     "Curvature of a whole block from one pass instead of stage by stage");
   command

@@ -1,4 +1,4 @@
-// pare convert MODEL -o OUT --format hf|gptq|compressed-tensors|gguf [--type Q4_K_M] [--lossy] [--dequantize]
+// pare convert MODEL -o OUT --format hf|gptq|compressed-tensors|aqlm|pare|gguf [--type Q4_K_M] [--lossy] [--dequantize]
 //
 // The same weights in the format that another program wants; read back before the output appears.
 
@@ -17,6 +17,7 @@
 #include "pare/io/output_folder.h"
 #include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/model_output.h"
+#include "pare/weights/aqlm_layout.h"
 
 namespace pare {
 namespace {
@@ -38,16 +39,27 @@ ConvertOptions options_of(const ConvertArgs& args, const ModelOutput& out) {
   ConvertOptions options;
   const std::string format = out.format(args.format);
   if (format.empty() && args.type.empty()) {
-    throw UsageError("convert: into what? Give --format (hf, gptq, compressed-tensors or gguf)");
+    throw UsageError("convert: into what? Give --format (" + output_formats_text() + ")");
   }
   options.format = format.empty() ? OutputFormat::gguf : parse_output_format(format);
   const bool gguf = options.format == OutputFormat::gguf;
   if (!args.type.empty()) {
-    require_mix(args.type, "--type");
-    if (!gguf) throw UsageError("--type " + args.type + ": a type of GGUF, which --format " + args.format + " is not");
+    if (options.format == OutputFormat::aqlm) {
+      if (!aqlm_scheme_named(args.type)) {
+        throw UsageError("--type " + args.type +
+                         ": expected codebooks x bits, such as 2x8, or 2x8g16 for groups of 16");
+      }
+    } else {
+      require_mix(args.type, "--type");
+      if (!gguf) {
+        throw UsageError("--type " + args.type + ": a type of GGUF, which --format " + args.format + " is not");
+      }
+    }
   }
-  if (args.bits > 0 && (gguf || options.format == OutputFormat::hf)) {
-    throw UsageError(std::string("--bits is for gptq and compressed-tensors") + (gguf ? "; GGUF has --type" : ""));
+  const bool typed = gguf || options.format == OutputFormat::aqlm;
+  if (args.bits > 0 && (typed || options.format == OutputFormat::hf)) {
+    throw UsageError("--bits is for gptq, compressed-tensors and pare" +
+                     (typed ? "; " + std::string(name_of(options.format)) + " has --type" : ""));
   }
   if (args.group != 0 && args.bits == 0) throw UsageError("--group goes with --bits");
   if (args.group < -1) throw UsageError("--group " + std::to_string(args.group) + ": expected inputs, or -1 for a row");
@@ -123,17 +135,17 @@ void add_convert(CLI::App& app, Console& console) {
   command->add_option("model", args->model, "Hugging Face folder or .gguf file")->required();
   command->add_option("-o,--out", args->out, "folder to make, or X.gguf: that file")->required()->type_name("OUT");
   command->add_option("--format", args->format,
-                      "hf, gptq, compressed-tensors or gguf (default with --type or -o X.gguf)");
+                      output_formats_text() + " (gguf is the default with --type or -o X.gguf)");
   command->add_option(
       "--type", args->type,
       "of a GGUF's matrices: a type (Q4_K, IQ4_NL ...) or mix (Q4_K_M, Q3_K_S ...); default: what holds "
-      "them exactly");
+      "them exactly. Of AQLM's: codebooks x bits (2x8, 3x8g16)");
   command->add_option("--split", args->split,
                       "largest file, such as 2GB: a larger GGUF is written in parts, X-00001-of-00003.gguf and so on");
   command->add_flag("--lossy", args->lossy, "let values change: each number is rounded by itself");
   command
       ->add_option("--bits", args->bits,
-                   "gptq, compressed-tensors: round the linears of blocks to grids of so many bits")
+                   "gptq, compressed-tensors, pare: round the linears of blocks to grids of so many bits")
       ->check(CLI::Range(2, 8));
   command->add_option("--group", args->group, "of --bits: inputs that share a scale, -1: the whole row (default: 128)");
   command
@@ -149,7 +161,8 @@ void add_convert(CLI::App& app, Console& console) {
       "Examples:\n"
       "  pare convert model.Q4_K_M.gguf -o dense --format hf\n"
       "  pare convert Llama-3-8B-FP8 -o small.gguf --type Q4_K_M --lossy\n"
-      "  pare convert gptq-folder -o packed --format compressed-tensors");
+      "  pare convert gptq-folder -o packed --format compressed-tensors\n"
+      "  pare convert model -o small --format aqlm --type 2x8 --lossy");
   command->callback([args, &console] { run_convert(*args, console); });
 }
 

@@ -117,8 +117,13 @@ uint64_t prepared_bytes(const WeightForm& form) {
   switch (form.kind) {
     case WeightForm::Kind::dense:
       return dense_type(form.dtype) && !(form.masked && form.dtype == Dtype::f32) ? form.bytes() : as_f32;
-    case WeightForm::Kind::grouped_ints:
-      return form.group % cpu::kBlockCols == 0 || form.group >= cols ? form.bytes() + form.bytes() / 8 : as_f32;
+    case WeightForm::Kind::additive_codes:
+      break;
+    case WeightForm::Kind::grouped_ints: {
+      WeightForm full = form;  // panels have a code for removed weights too
+      full.masked = false;
+      return form.group % cpu::kBlockCols == 0 || form.group >= cols ? full.bytes() + full.bytes() / 8 : as_f32;
+    }
     case WeightForm::Kind::gguf_blocks: {
       // Points of a lattice and FP4 go as indices of 4 bits, up to 5 with their scales; others much as they are, those
       // of two bits and less with more bytes for scales.

@@ -12,6 +12,7 @@
 #include "pare/pipeline/export_layout.h"
 #include "pare/pipeline/model_linears.h"
 #include "pare/weights/block_grids.h"
+#include "pare/weights/encode/additive_fit.h"
 #include "pare/weights/encode/encode_rows.h"
 #include "pare/weights/regrid.h"
 
@@ -19,6 +20,7 @@ namespace pare {
 namespace {
 
 constexpr int kUsualBits = 4;
+constexpr const char* kUsualCodebooks = "2x8";
 
 // What becomes of one parameter.
 struct Step {
@@ -117,6 +119,8 @@ class Converter {
     if (form.kind == WeightForm::Kind::dense && !is_float(form.dtype)) return {form};
     if (options_.format == OutputFormat::gguf) return gguf_step(parameter);
     if (options_.format == OutputFormat::hf || options_.dequantize) return dense_step(parameter);
+    if (options_.format == OutputFormat::aqlm) return codebook_step(parameter);
+    if (options_.format == OutputFormat::pare && options_.bits == 0) return stored_step(parameter);
     return grid_step(parameter);
   }
 
@@ -137,8 +141,8 @@ class Converter {
     const WeightForm& form = parameter.form;
     const bool dense = form.kind == WeightForm::Kind::dense;
     const bool as_stored = dense && parameter.format == form.describe();  // and not FP8 or the like
-    const bool keeps_mask =
-        form.masked && dense && options_.format == OutputFormat::compressed_tensors && !options_.dequantize;
+    const bool has_masks = options_.format == OutputFormat::compressed_tensors || options_.format == OutputFormat::pare;
+    const bool keeps_mask = form.masked && dense && has_masks && !options_.dequantize;
     const bool vector_in_gguf =
         options_.format == OutputFormat::gguf && form.shape.size() == 1;  // F32 whatever is asked
     const bool table_in_f32 = gguf_ && gguf_->is_table_in_f32(name_in_job(parameter.name));
@@ -200,7 +204,9 @@ class Converter {
       }
       return rounded_blocks_step(parameter, *wanted);
     }
-    if (options_.dequantize || form.kind == WeightForm::Kind::dense) return dense_step(parameter);
+    const bool as_numbers =
+        form.kind == WeightForm::Kind::dense || form.kind == WeightForm::Kind::additive_codes || options_.dequantize;
+    if (as_numbers) return dense_step(parameter);
     if (!ints) return {form};
     if (const GgmlType* type = exact_block_type(source_.read(parameter.name))) {
       return exact_blocks_step(parameter, *type);
@@ -223,12 +229,47 @@ class Converter {
     return table.empty() ? std::nullopt : std::optional(linears_->place(table, 0));
   }
 
+  // Pare's own container. What only the data shows of a grid is part of its form there.
+  Step stored_step(const ParameterInfo& parameter) const {
+    if (parameter.form.kind == WeightForm::Kind::dense) return dense_step(parameter);
+    if (parameter.form.kind != WeightForm::Kind::grouped_ints) return {parameter.form};
+    return {form_of(source_.read(parameter.name))};
+  }
+
+  // AQLM.
+  Step codebook_step(const ParameterInfo& parameter) const {
+    const WeightForm& form = parameter.form;
+    const bool additive = form.kind == WeightForm::Kind::additive_codes;
+    const bool rounds = linears_ && linears_->find(parameter);
+    if (additive && !rounds) return {form};
+    const bool ints_or_blocks = form.kind != WeightForm::Kind::dense && !additive;
+    if (!rounds && !(ints_or_blocks && in_block(parameter))) return dense_step(parameter);
+    const AqlmScheme scheme = *aqlm_scheme_named(options_.type.empty() ? kUsualCodebooks : options_.type);
+    if (const std::string refusal = additive_why_not(scheme, form.shape); !refusal.empty()) {
+      throw UnsupportedError(parameter.name + ": " + refusal + ". Choose another --type, such as 2x8");
+    }
+    Step step{dense_form_of(form, Dtype::f16)};
+    step.form.kind = WeightForm::Kind::additive_codes;
+    step.form.bits = scheme.bits;
+    step.form.books = scheme.books;
+    step.form.group = scheme.in_group;
+    step.form.scale_dtype = Dtype::f16;
+    step.loses = true;
+    step.dear = true;
+    step.change = parameter.format + " rounded to " + step.form.describe();
+    step.make = [scheme, name = parameter.name](const Weight& weight) { return additive_codes(weight, scheme, name); };
+    return step;
+  }
+
   // GPTQ and compressed-tensors.
   Step grid_step(const ParameterInfo& parameter) {
     const WeightForm& form = parameter.form;
     if (options_.bits > 0 && linears_->find(parameter)) return rounded_grid_step(parameter);
-    if (form.kind == WeightForm::Kind::dense) return dense_step(parameter);
+    if (options_.format == OutputFormat::pare) return stored_step(parameter);
     const bool ints = form.kind == WeightForm::Kind::grouped_ints;
+    if (form.kind == WeightForm::Kind::dense || form.kind == WeightForm::Kind::additive_codes) {
+      return dense_step(parameter);
+    }
     if (!ints && !in_block(parameter)) return dense_step(parameter);  // embeddings are dense in these formats
     if (!ints && !is_plain_grid(form)) return rounded_grid_step(parameter);
     const WeightForm grid = ints ? form : grid_form(form);
@@ -328,7 +369,9 @@ struct Changed {
   if (!options.dequantize && options.type.empty() && !options.dtype && options.bits == 0) {
     message += "; --dequantize to write these dense, exactly";
   } else if (!options.type.empty()) {
-    message += "; `pare compress --type " + options.type + "` rounds with less error";
+    if (options.format == OutputFormat::gguf) {
+      message += "; `pare compress --type " + options.type + "` rounds with less error";
+    }
   }
   throw UnsupportedError(message + ".");
 }
@@ -379,7 +422,7 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
                               [&source, name = parameter.name, make = std::move(step.make), fingerprint] {
                                 Weight weight = source.read(name);
                                 if (make) weight = make(std::move(weight));
-                                if (fingerprint) *fingerprint = blocks_fingerprint(weight);
+                                if (fingerprint) *fingerprint = codes_fingerprint(weight);
                                 return weight;
                               },
                               fingerprint});

@@ -157,6 +157,25 @@ json compressed_tensors_config(const ExportJob& job, const std::vector<StoredAs>
   return config;
 }
 
+json aqlm_config(const ExportJob& job, const std::vector<StoredAs>& as) {
+  const auto first = static_cast<size_t>(std::find(as.begin(), as.end(), StoredAs::aqlm) - as.begin());
+  const WeightForm& form = job.parameters[first].form;
+  // transformers replaces every linear that is not listed here: up to 4 it goes by the weight's name, 5 by the module's
+  std::vector<std::string> dense;
+  const auto leave = [&](const std::string& module) {
+    dense.push_back(module);
+    dense.push_back(module + ".weight");
+  };
+  bool has_head = false;
+  for (size_t i = 0; i < as.size(); ++i) {
+    has_head = has_head || job.parameters[i].name == "lm_head.weight";
+    if (as[i] == StoredAs::dense && is_linear(job.parameters[i])) leave(module_of(job.parameters[i].name));
+  }
+  if (!has_head) leave("lm_head");
+  return {{"quant_method", "aqlm"},      {"in_group_size", form.group},     {"out_group_size", form.out_group},
+          {"num_codebooks", form.books}, {"nbits_per_codebook", form.bits}, {"linear_weights_not_to_quantize", dense}};
+}
+
 }  // namespace
 
 Dtype main_dtype(const ExportJob& job) {
@@ -181,6 +200,13 @@ json export_config(const ExportJob& job, const std::vector<StoredAs>& as, bool a
   }
   if (job.format == OutputFormat::compressed_tensors && (!groups.modules.empty() || !groups.pruned.empty())) {
     config["quantization_config"] = compressed_tensors_config(job, as, groups);
+  }
+  if (std::find(as.begin(), as.end(), StoredAs::aqlm) != as.end()) {
+    config["quantization_config"] = aqlm_config(job, as);
+  }
+  // so that other software refuses the folder instead of missing its weights
+  if (std::find(as.begin(), as.end(), StoredAs::pare) != as.end()) {
+    config["quantization_config"] = {{"quant_method", "pare"}};
   }
   return config;
 }

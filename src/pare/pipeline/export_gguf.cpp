@@ -203,6 +203,7 @@ const GgmlType* gguf_type_for(const WeightForm& form) {
     if (form.dtype == Dtype::bf16) return ggml_type_named("BF16");
     return nullptr;
   }
+  if (form.kind == WeightForm::Kind::additive_codes) return nullptr;
   if (form.group != kGgufGroup || form.shape.size() != 2 || form.shape[1] % kGgufGroup != 0 || form.ternary ||
       form.scale_dtype != Dtype::f16) {
     return nullptr;
@@ -218,6 +219,7 @@ std::string gguf_why_not(const WeightForm& form) {
   if (gguf_type_for(form) != nullptr) return {};
   if (form.kind == WeightForm::Kind::dense)
     return "gguf holds F32, F16 and BF16, not " + std::string(name_of(form.dtype));
+  if (form.kind == WeightForm::Kind::additive_codes) return "gguf has no codebooks; dequantize them first";
   if (form.kind == WeightForm::Kind::gguf_blocks) return "pruned GGUF blocks have no form; dequantize them first";
   if (form.ternary) return "gguf has no ternary blocks of 32";
   if (form.bits != 4 && form.bits != 8) {

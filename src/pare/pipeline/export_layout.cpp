@@ -6,9 +6,11 @@
 
 #include "pare/base/error.h"
 #include "pare/base/part_name.h"
+#include "pare/weights/aqlm_layout.h"
 #include "pare/weights/bitmask_layout.h"
 #include "pare/weights/compressed_tensors_layout.h"
 #include "pare/weights/gptq_layout.h"
+#include "pare/weights/pare_layout.h"
 
 namespace pare {
 namespace {
@@ -29,6 +31,22 @@ BitmaskLayout layout_of(StoredAs as) {
 
 bool is_pruned_matrix(const WeightForm& form) {
   return bitmask_why_not(form, BitmaskLayout::sparse).empty();
+}
+
+// Its config.json has one scheme for all layers.
+void require_one_aqlm_scheme(const ExportJob& job) {
+  const ExportParameter* first = nullptr;
+  for (const ExportParameter& parameter : job.parameters) {
+    const WeightForm& form = parameter.form;
+    if (form.kind != WeightForm::Kind::additive_codes) continue;
+    if (first == nullptr) first = &parameter;
+    const WeightForm& other = first->form;
+    if (form.bits != other.bits || form.books != other.books || form.out_group != other.out_group ||
+        form.group != other.group) {
+      throw UnsupportedError(parameter.name + ": " + form.describe() + ", where " + first->name + " is " +
+                             other.describe() + "; aqlm has one scheme for all layers. Write --format pare");
+    }
+  }
 }
 
 }  // namespace
@@ -55,8 +73,12 @@ std::vector<StoredAs> stored_as(const ExportJob& job) {
     if (job.format == OutputFormat::compressed_tensors && is_pruned_matrix(form)) {
       as = all_24 ? StoredAs::bitmask_24 : StoredAs::bitmask;
     }
+    if (job.format == OutputFormat::aqlm && form.kind == WeightForm::Kind::additive_codes) as = StoredAs::aqlm;
+    const bool plain = form.kind == WeightForm::Kind::dense && !form.masked;
+    if (job.format == OutputFormat::pare && !plain) as = StoredAs::pare;
     result.push_back(as);
   }
+  if (job.format == OutputFormat::aqlm) require_one_aqlm_scheme(job);
   return result;
 }
 
@@ -70,6 +92,10 @@ std::vector<TensorSpec> stored_tensors(const ExportParameter& parameter, StoredA
     case StoredAs::bitmask:
     case StoredAs::bitmask_24:
       return bitmask_tensors(parameter.form, parameter.name, layout_of(as));
+    case StoredAs::aqlm:
+      return aqlm_tensors(parameter.form, module_of(parameter.name));
+    case StoredAs::pare:
+      return pare_tensors(parameter.form, parameter.name);
     case StoredAs::dense:
       break;
   }
@@ -78,6 +104,9 @@ std::vector<TensorSpec> stored_tensors(const ExportParameter& parameter, StoredA
 
 void store(const ExportParameter& parameter, StoredAs as, const Weight& weight, const WriteTensor& write) {
   check_promise(parameter, weight);
+  if (as == StoredAs::pare && form_of(weight).permuted != parameter.form.permuted) {
+    throw Error(Exit::failed, parameter.name + ": planned with other groups of inputs. Please report this");
+  }
   if (as == StoredAs::dense) {
     write(parameter.name, dense_values(weight, parameter.form.dtype, parameter.name).span());
     return;
@@ -91,8 +120,10 @@ void store(const ExportParameter& parameter, StoredAs as, const Weight& weight, 
   const std::string module = module_of(parameter.name);
   const std::vector<StoredTensor> tensors = as == StoredAs::gptq      ? pack_gptq(weight, module, GptqVersion::v1)
                                             : as == StoredAs::gptq_v2 ? pack_gptq(weight, module, GptqVersion::v2)
-                                            : as == StoredAs::packed
-                                                ? pack_packed(weight, module)
+                                            : as == StoredAs::packed  ? pack_packed(weight, module)
+                                            : as == StoredAs::aqlm    ? pack_aqlm(weight, module)
+                                            : as == StoredAs::pare
+                                                ? pack_pare(weight, parameter.name)
                                                 : pack_bitmask(weight, parameter.name, layout_of(as));
   for (const StoredTensor& tensor : tensors) write(tensor.name, tensor.data);
 }
@@ -126,10 +157,14 @@ Bytes dense_values(const Weight& weight, Dtype dtype, const std::string& name) {
 void check_promise(const ExportParameter& parameter, const Weight& weight) {
   const WeightForm found = form_of(weight);
   const WeightForm& promised = parameter.form;
-  const bool same_kind = found.kind == promised.kind && found.bits == promised.bits &&
-                         (promised.kind != WeightForm::Kind::grouped_ints ||
-                          (found.symmetric == promised.symmetric && found.group == promised.group &&
-                           found.scale_dtype == promised.scale_dtype));
+  const bool same_kind =
+      found.kind == promised.kind && found.bits == promised.bits &&
+      (promised.kind != WeightForm::Kind::grouped_ints ||
+       (found.symmetric == promised.symmetric && found.group == promised.group &&
+        found.scale_dtype == promised.scale_dtype)) &&
+      (promised.kind != WeightForm::Kind::additive_codes ||
+       (found.books == promised.books && found.out_group == promised.out_group && found.group == promised.group &&
+        found.dtype == promised.dtype && found.scale_dtype == promised.scale_dtype));
   const bool same_mask = found.masked == promised.masked && (!promised.masked || found.kept == promised.kept);
   if (found.shape != promised.shape || !same_kind || !same_mask) {
     throw Error(Exit::failed, parameter.name + ": planned as " + promised.describe() + ", but is " + found.describe() +
@@ -160,6 +195,11 @@ std::vector<Shard> deal_out(const ExportJob& job, const std::vector<StoredAs>& a
     std::stable_sort(shards[i].tensors.begin(), shards[i].tensors.end(),
                      [](const TensorSpec& a, const TensorSpec& b) { return size_of(a.dtype) > size_of(b.dtype); });
     const auto number = static_cast<int64_t>(i + 1), count = static_cast<int64_t>(shards.size());
+    if (job.format == OutputFormat::pare) {
+      std::map<std::string, WeightForm> forms;
+      for (const size_t index : shards[i].parameters) forms[job.parameters[index].name] = job.parameters[index].form;
+      shards[i].metadata = pare_metadata(forms);
+    }
     shards[i].file_name = (count > 1 ? part_stem("model", number, count) : "model") + ".safetensors";
   }
   return shards;

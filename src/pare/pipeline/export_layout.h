@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,7 +15,7 @@ namespace pare {
 
 // gptq_v2 for all layers of a model when one is asymmetric: v1 stores zeros less one, so a zero of 0 wraps, and
 // GPTQModel 7.7 adds its one to whole words, which carries into the next zero. Its own loader refuses such v1 anyway.
-enum class StoredAs { dense, gptq, gptq_v2, packed, bitmask, bitmask_24 };
+enum class StoredAs { dense, gptq, gptq_v2, packed, bitmask, bitmask_24, aqlm, pare };
 
 using WriteTensor = std::function<void(const std::string& name, std::span<const std::byte> bytes)>;
 
@@ -38,6 +39,7 @@ struct Shard {
   std::string file_name;
   std::vector<TensorSpec> tensors;  // widest elements first, so that each is aligned in the file
   std::vector<size_t> parameters;   // of the job, in order
+  std::map<std::string, std::string> metadata = {};
 };
 // At most job.shard_bytes of tensors a file (a larger parameter has one for itself).
 std::vector<Shard> deal_out(const ExportJob& job, const std::vector<StoredAs>& as);

@@ -16,6 +16,7 @@
 #include "pare/pipeline/export_gguf.h"
 #include "pare/pipeline/export_layout.h"
 #include "pare/text/tokenizer.h"
+#include "pare/weights/aqlm_layout.h"
 #include "pare/weights/compressed_tensors_layout.h"
 #include "pare/weights/gguf_model.h"
 #include "pare/weights/gptq_layout.h"
@@ -26,8 +27,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kFormats = {std::pair(OutputFormat::hf, "hf"), std::pair(OutputFormat::gptq, "gptq"),
+constexpr std::array kFormats = {std::pair(OutputFormat::hf, "hf"),
+                                 std::pair(OutputFormat::gptq, "gptq"),
                                  std::pair(OutputFormat::compressed_tensors, "compressed-tensors"),
+                                 std::pair(OutputFormat::aqlm, "aqlm"),
+                                 std::pair(OutputFormat::pare, "pare"),
                                  std::pair(OutputFormat::gguf, "gguf")};
 
 // Made anew with every output, or about weights that are not there any more.
@@ -84,7 +88,7 @@ void write_shards(const ExportJob& job, const std::vector<StoredAs>& as, OutputF
   nlohmann::json weight_map = nlohmann::json::object();
   uint64_t total = 0;
   for (const Shard& shard : shards) {
-    SafetensorsWriter writer(output.path() / shard.file_name, shard.tensors);
+    SafetensorsWriter writer(output.path() / shard.file_name, shard.tensors, shard.metadata);
     for (const size_t index : shard.parameters) {
       const ExportParameter& parameter = job.parameters[index];
       const Weight weight = parameter.read();
@@ -115,6 +119,13 @@ std::vector<std::string> output_formats() {
   return names;
 }
 
+std::string output_formats_text() {
+  const std::vector<std::string> names = output_formats();
+  std::string text = names[0];
+  for (size_t i = 1; i < names.size(); ++i) text += (i + 1 == names.size() ? " or " : ", ") + names[i];
+  return text;
+}
+
 OutputFormat parse_output_format(std::string_view text) {
   for (const auto& [format, name] : kFormats) {
     if (text == name) return format;
@@ -122,8 +133,7 @@ OutputFormat parse_output_format(std::string_view text) {
   const std::vector<std::string> known = output_formats();
   const std::string near = nearest_word(text, known);
   throw UsageError("format \"" + std::string(text) + "\" is not known" +
-                   (near.empty() ? "" : "; did you mean " + near + "?") +
-                   " There are hf, gptq, compressed-tensors and gguf");
+                   (near.empty() ? "" : "; did you mean " + near + "?") + " There are " + output_formats_text());
 }
 
 std::string_view name_of(OutputFormat format) {
@@ -134,10 +144,14 @@ std::string_view name_of(OutputFormat format) {
 }
 
 std::string why_not(const WeightForm& form, OutputFormat format) {
-  if (format == OutputFormat::hf) return {};
+  if (format == OutputFormat::hf || format == OutputFormat::pare) return {};
   if (format == OutputFormat::gguf) return gguf_why_not(form);
   if (form.kind == WeightForm::Kind::dense) return {};
   const std::string name(name_of(format));
+  if (format == OutputFormat::aqlm) return aqlm_why_not(form);
+  if (form.kind == WeightForm::Kind::additive_codes) {
+    return name + " does not hold sums of codebook entries; dequantize them first";
+  }
   if (form.kind == WeightForm::Kind::gguf_blocks) return name + " does not hold GGUF blocks; dequantize them first";
   return format == OutputFormat::gptq ? gptq_why_not(form) : packed_why_not(form);
 }
@@ -181,7 +195,7 @@ ExportSizes export_sizes(const ExportJob& job) {
     const std::vector<StoredAs> as = stored_as(job);
     for (const Shard& shard : deal_out(job, as)) {
       sizes.file_names.push_back(shard.file_name);
-      sizes.file_bytes.push_back(safetensors_file_bytes(shard.tensors, {}));
+      sizes.file_bytes.push_back(safetensors_file_bytes(shard.tensors, shard.metadata));
     }
     for (size_t i = 0; i < job.parameters.size(); ++i) {
       uint64_t bytes = 0;
@@ -202,6 +216,14 @@ std::vector<std::string> export_notes(const ExportJob& job) {
   if (job.format == OutputFormat::hf) return notes;
   if (job.format == OutputFormat::gguf) {
     return job.source->gguf() != nullptr ? notes : gguf_warnings(job.source->config());
+  }
+  if (job.format == OutputFormat::pare) {
+    return {"Pare's own container, which Pare alone reads: for other software, `pare convert` it."};
+  }
+  if (job.format == OutputFormat::aqlm) {
+    return {
+        "transformers loads AQLM folders with the package aqlm beside it; vLLM and llama.cpp do not (vLLM dropped them "
+        "in 2025)."};
   }
   bool bitmasks = false, zeros_in_codes = false, odd_bits = false, asymmetric = false, scales_f16 = false;
   for (const ExportParameter& parameter : job.parameters) {
@@ -278,10 +300,14 @@ void export_model(const ExportJob& job, OutputFolder& output, const std::functio
   output.write_file("README.md", model_card(job, sizes));
 }
 
-std::string blocks_fingerprint(const Weight& weight) {
-  const auto* blocks = std::get_if<GgufBlocks>(&weight.base);
-  if (blocks == nullptr) return {};
-  return Fingerprint().add(blocks->type->name).add(blocks->data.span()).hex();
+std::string codes_fingerprint(const Weight& weight) {
+  if (const auto* blocks = std::get_if<GgufBlocks>(&weight.base)) {
+    return Fingerprint().add(blocks->type->name).add(blocks->data.span()).hex();
+  }
+  if (!std::holds_alternative<AdditiveCodes>(weight.base)) return {};
+  Fingerprint fingerprint;
+  for (const StoredTensor& tensor : pack_aqlm(weight, "")) fingerprint.add(std::span<const std::byte>(tensor.data));
+  return fingerprint.hex();
 }
 
 namespace {
@@ -316,7 +342,7 @@ void check_export(const ExportJob& job, const ModelFiles& written) {
         job.format == OutputFormat::gguf && GgufModel::of_config(job.source->config()).is_raised_norm(parameter.name);
     const bool known = parameter.fingerprint != nullptr && !parameter.fingerprint->empty();
     const bool same =
-        known ? blocks_fingerprint(found) == *parameter.fingerprint : same_values(parameter.read(), found, raised);
+        known ? codes_fingerprint(found) == *parameter.fingerprint : same_values(parameter.read(), found, raised);
     if (!same) {
       throw Error(Exit::failed, parameter.name + ": what was read back from " + written.path().string() +
                                     " differs from what was written; is the disk sound? Run the same command again");

@@ -3,6 +3,8 @@
 //   hf                   Hugging Face folder, dense weights of the model's dtype (pruned, or dequantized for study)
 //   gptq                 GPTQ v1, v2 when asymmetric: qweight, qzeros, scales, g_idx
 //   compressed-tensors   pack-quantized for integers; sparse-24-bitmask / sparse-bitmask for masks
+//   aqlm                 codes, codebooks, scales (sums of codebook entries)
+//   pare                 Pare's own container, for whatever no other format holds (weights/pare_layout.h)
 //   gguf                 one .gguf file, or the parts of one; Q4_0, Q4_1, Q8_0 where the grid is exactly theirs,
 //   F16/BF16/F32 otherwise
 //
@@ -25,16 +27,17 @@
 
 namespace pare {
 
-enum class OutputFormat { hf, gptq, compressed_tensors, gguf };
+enum class OutputFormat { hf, gptq, compressed_tensors, aqlm, pare, gguf };
 OutputFormat parse_output_format(std::string_view text);  // UsageError with the nearest known word
 std::string_view name_of(OutputFormat format);
 std::vector<std::string> output_formats();  // their names
+std::string output_formats_text();          // "hf, gptq, compressed-tensors, aqlm, pare or gguf"
 
 struct ExportParameter {
   std::string name;  // Hugging Face's
   WeightForm form;
   std::function<Weight()> read;
-  // Where making the weight a second time is dear: read() leaves the fingerprint of its blocks here, and check_export
+  // Where making the weight a second time is dear: read() leaves the fingerprint of its codes here, and check_export
   // goes by that. Null: it asks once more.
   std::shared_ptr<std::string> fingerprint = {};
 };
@@ -78,7 +81,7 @@ ExportSizes export_sizes(const ExportJob& job);  // headers only; no parameter i
 // What whoever loads the result should know, in whole sentences: which current readers do not take it.
 std::vector<std::string> export_notes(const ExportJob& job);
 
-std::string blocks_fingerprint(const Weight& weight);  // of GGUF blocks; empty for any other weight
+std::string codes_fingerprint(const Weight& weight);  // of GGUF blocks and codebooks; empty for any other weight
 
 // Everything but recipe.yaml and the reports, which the pipeline adds. `progress` is called after each parameter.
 void export_model(const ExportJob& job, OutputFolder& output,

@@ -143,13 +143,19 @@ std::vector<std::string> tags_for(const ExportJob& job, const SourceCard& card) 
   return tags;
 }
 
+std::string library_name(OutputFormat format) {
+  return format == OutputFormat::gguf || format == OutputFormat::pare ? std::string(name_of(format)) : "transformers";
+}
+
 std::string how_to_load(const ExportJob& job, const ExportSizes& sizes) {
   const bool encoder = is_encoder(job.source->config());
   if (job.format == OutputFormat::gguf) {
     return std::string(encoder ? "```\nllama-embedding -p TEXT -m " : "```\nllama-cli -m ") +
            (sizes.file_names.empty() ? std::string("model.gguf") : sizes.file_names[0]) + "\n```\n";
   }
+  if (job.format == OutputFormat::pare) return "```\npare run PATH\n```\n";
   std::string needs = "transformers";
+  if (job.format == OutputFormat::aqlm) needs = "transformers and aqlm[cpu] or aqlm[gpu]";
   if (job.format == OutputFormat::gptq) needs = "transformers and gptqmodel";
   if (job.format == OutputFormat::compressed_tensors) needs = "transformers and compressed-tensors";
   const std::string kind = encoder ? "AutoModel" : "AutoModelForCausalLM";
@@ -187,7 +193,7 @@ std::string model_card(const ExportJob& job, const ExportSizes& sizes) {
     const auto found = card.blocks.find(key);
     if (found != card.blocks.end()) front += found->second;
   }
-  front += std::string("library_name: ") + (job.format == OutputFormat::gguf ? "gguf" : "transformers") + "\n";
+  front += std::string("library_name: ") + library_name(job.format) + "\n";
   const auto pipeline = card.blocks.find("pipeline_tag");
   front += pipeline != card.blocks.end()      ? pipeline->second
            : is_encoder(job.source->config()) ? "pipeline_tag: sentence-similarity\n"

@@ -18,7 +18,6 @@
 #include "pare/pipeline/tensor_types.h"
 #include "pare/weights/decoder_config.h"
 #include "pare/weights/decoder_names.h"
-#include "pare/weights/weight_store.h"
 
 namespace pare {
 namespace {
@@ -48,6 +47,7 @@ int64_t common_inputs(const ModelFiles& files, const ModelLinears& linears, Outp
 // more bits), vectors f32.
 Dtype dense_dtype(const WeightForm& source) {
   if (source.kind == WeightForm::Kind::dense) return source.dtype;
+  if (source.kind == WeightForm::Kind::additive_codes) return Dtype::f32;  // sums in f32, which no shorter type holds
   return source.shape.size() == 1 ? Dtype::f32 : Dtype::f16;
 }
 
@@ -56,6 +56,15 @@ WeightForm dense_form(const WeightForm& source) {
   form.shape = source.shape;
   form.dtype = dense_dtype(source);
   return form;
+}
+
+// GGUF and Pare's own container keep what they hold as it is.
+WeightForm form_left_alone(const ModelFiles& files, const ParameterInfo& parameter, OutputFormat format) {
+  const bool keeps = format == OutputFormat::gguf || format == OutputFormat::pare;
+  if (!keeps || !why_not(parameter.form, format).empty()) return dense_form(parameter.form);
+  // only the data shows the groups of its inputs
+  const bool look = format == OutputFormat::pare && parameter.form.kind == WeightForm::Kind::grouped_ints;
+  return look ? form_of(files.read(parameter.name)) : parameter.form;
 }
 
 void resolve_group(LayerPlan& layer, int64_t in, OutputFormat format, int64_t common, std::set<std::string>& notes) {
@@ -231,6 +240,11 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
   std::set<std::string> notes;
   const ModelLinears linears(files);
   plan.format = choose_format(files, linears, recipe, notes);
+  if (plan.format == OutputFormat::aqlm) {
+    throw UsageError(
+        "format aqlm: no method of compress fits codebooks yet. `pare convert --format aqlm --type 2x8 --lossy` does, "
+        "without calibration");
+  }
   refuse_split_of_other_formats(recipe.split, plan.format);
   const int64_t common = common_inputs(files, linears, plan.format);
   std::vector<std::string> linear_names;
@@ -251,14 +265,13 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
       const std::string refusal = why_not(layer.form, plan.format);
       if (!refusal.empty()) throw UsageError(layer.name + ": " + refusal);
       layer.bytes_before = parameter.bytes;
-      journal_bytes += stored_bytes(layer.form);
+      journal_bytes += layer.form.bytes();
       compressed_elements += static_cast<uint64_t>(layer.form.elements());
       need = std::max(need, method_named(layer.wish.method, layer.name).need);
       job.parameters.push_back({parameter.name, layer.form, {}});
       plan.layers.push_back(std::move(layer));
     };
-    WeightForm form =
-        plan.format == OutputFormat::gguf && why_not(source, plan.format).empty() ? source : dense_form(source);
+    const WeightForm form = form_left_alone(files, parameter, plan.format);
     std::string why = "not a linear of a block";
     if (!linears.table_kind(parameter).empty()) linear_names.push_back(module_of(parameter.name));
     if (linear) {
@@ -301,7 +314,7 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
   }
   for (const LayerPlan& layer : plan.layers) {
     if (layer.form.masked && layer.form.kind == WeightForm::Kind::dense &&
-        plan.format != OutputFormat::compressed_tensors) {
+        plan.format != OutputFormat::compressed_tensors && plan.format != OutputFormat::pare) {
       notes.insert(
           "zeros are stored as values in this format, so the file does not shrink; --format compressed-tensors stores "
           "them as bits");

@@ -1,6 +1,7 @@
 #include "pare/weights/aqlm_layout.h"
 
 #include <bit>
+#include <charconv>
 #include <cmath>
 
 #include "pare/base/checked.h"
@@ -26,11 +27,11 @@ AqlmSizes sizes_of(const AqlmParts& parts, const AqlmScheme& scheme) {
   const std::vector<int64_t>& book = parts.codebooks.shape;
   AqlmSizes s{.rows = 0, .columns = 0, .books = book[0], .entries = book[1], .out_group = book[2], .in_group = book[3]};
   // a group larger than any scheme's would let a small file ask for a lot of memory
-  constexpr int64_t kMostInGroup = 256;
-  if (s.books < 1 || s.entries < 2 || s.entries > 65536 || !std::has_single_bit(static_cast<uint64_t>(s.entries)) ||
-      s.out_group < 1 || s.in_group < 1 || s.out_group > kMostInGroup || s.in_group > kMostInGroup / s.out_group) {
+  if (s.books < 1 || s.books > kMostBooks || s.entries < 2 || s.entries > 65536 ||
+      !std::has_single_bit(static_cast<uint64_t>(s.entries)) || s.out_group < 1 || s.in_group < 1 ||
+      s.out_group > kMostInGroup || s.in_group > kMostInGroup / s.out_group) {
     throw InputError(parts.codebooks.name + ": shape " + shape_text(book) +
-                     ", expected [books, 2^bits, out group, in group] with at most 16 bits and groups of 256");
+                     ", expected [books, 2^bits, out group, in group] of at most 256 books, 16 bits and groups of 256");
   }
   agree_with_config(s.books, scheme.books, "num_codebooks", parts);
   agree_with_config(s.entries, scheme.bits == 0 ? 0 : int64_t{1} << scheme.bits, "2^nbits_per_codebook", parts);
@@ -63,41 +64,93 @@ std::vector<float> aqlm_floats(const StoredView& view) {
 
 }  // namespace
 
+std::optional<AqlmScheme> aqlm_scheme_named(std::string_view text) {
+  constexpr int64_t kUsualGroup = 8;
+  const auto number = [&](char before) -> int64_t {  // the digits at the front, after `before`; -1: there are none
+    if (before != 0 && (text.empty() || text[0] != before)) return -1;
+    if (before != 0) text.remove_prefix(1);
+    int64_t value = -1;
+    const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (fault != std::errc() || value < 1) return -1;
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+    return value;
+  };
+  const int64_t books = number(0), bits = number('x'), group = text.empty() ? kUsualGroup : number('g');
+  if (books < 1 || books > kMostBooks || bits < 1 || bits > 16 || group < 1 || group > kMostInGroup || !text.empty()) {
+    return std::nullopt;
+  }
+  return AqlmScheme{static_cast<int>(bits), books, 1, group};
+}
+
 WeightForm aqlm_form(const AqlmParts& parts, const AqlmScheme& scheme) {
   const AqlmSizes s = sizes_of(parts, scheme);
   WeightForm form;
+  form.kind = WeightForm::Kind::additive_codes;
   form.shape = {s.rows * s.out_group, s.columns * s.in_group};
-  form.dtype = Dtype::f32;
+  form.bits = std::countr_zero(static_cast<uint64_t>(s.entries));
+  form.books = s.books;
+  form.out_group = s.out_group;
+  form.group = s.in_group;
+  form.dtype = parts.codebooks.dtype;
+  form.scale_dtype = parts.scales.dtype;
   form.kept = form.elements();
   return form;
 }
 
-std::string aqlm_words(const AqlmParts& parts, const AqlmScheme& scheme) {
-  const AqlmSizes s = sizes_of(parts, scheme);
-  return "AQLM, " + std::to_string(s.books) + " x " +
-         std::to_string(std::countr_zero(static_cast<uint64_t>(s.entries))) + " bits for " +
-         std::to_string(s.out_group) + " x " + std::to_string(s.in_group);
-}
-
 Weight unpack_aqlm(const AqlmParts& parts, const AqlmScheme& scheme) {
   const AqlmSizes s = sizes_of(parts, scheme);
-  const std::vector<float> books = aqlm_floats(parts.codebooks), scales = aqlm_floats(parts.scales);
-  const int64_t out = s.rows * s.out_group, in = s.columns * s.in_group, entry = s.out_group * s.in_group;
-  std::vector<float> values(as_size(out * in));
-  for (int64_t r = 0; r < s.rows; ++r) {
-    for (int64_t j = 0; j < s.columns; ++j) {
-      float* group = values.data() + r * s.out_group * in + j * s.in_group;
-      for (int64_t c = 0; c < s.books; ++c) {
-        const int64_t at = (r * s.columns + j) * s.books + c;
-        const int code = parts.codes.dtype == Dtype::i8 ? parts.codes.item<int8_t>(at) : parts.codes.item<int16_t>(at);
-        const int64_t index = code & static_cast<int>(s.entries - 1);
-        const float* src = books.data() + (c * s.entries + index) * entry;
-        for (int64_t e = 0; e < entry; ++e) group[e / s.in_group * in + e % s.in_group] += src[e];
-      }
-      for (int64_t e = 0; e < entry; ++e) group[e / s.in_group * in + e % s.in_group] *= scales[as_size(r)];
-    }
+  AdditiveCodes codes{.bits = std::countr_zero(static_cast<uint64_t>(s.entries)),
+                      .books = s.books,
+                      .out_group = s.out_group,
+                      .in_group = s.in_group,
+                      .book_dtype = parts.codebooks.dtype,
+                      .scale_dtype = parts.scales.dtype};
+  codes.codebooks = aqlm_floats(parts.codebooks);
+  codes.scales = aqlm_floats(parts.scales);
+  codes.codes.resize(as_size(s.rows * s.columns * s.books));
+  for (size_t i = 0; i < codes.codes.size(); ++i) {
+    const auto at = static_cast<int64_t>(i);
+    const int code = parts.codes.dtype == Dtype::i8 ? parts.codes.item<int8_t>(at) : parts.codes.item<int16_t>(at);
+    codes.codes[i] = static_cast<uint16_t>(code & static_cast<int>(s.entries - 1));
   }
-  return dense_weight({out, in}, Dtype::f32, values);
+  Weight weight{{s.rows * s.out_group, s.columns * s.in_group}, std::move(codes), {}};
+  check_weight(weight, parts.codes.name);
+  return weight;
+}
+
+std::string aqlm_why_not(const WeightForm& form) {
+  if (form.kind != WeightForm::Kind::additive_codes) return "aqlm holds sums of codebook entries only";
+  return form.masked ? "aqlm has no place for a mask" : "";
+}
+
+std::vector<TensorSpec> aqlm_tensors(const WeightForm& form, const std::string& stem) {
+  PARE_ASSERT(aqlm_why_not(form).empty());
+  const int64_t out = form.shape[0] / form.out_group, in = form.shape[1] / form.group;
+  return {{stem + ".codes", form.bits <= 8 ? Dtype::i8 : Dtype::i16, {out, in, form.books}},
+          {stem + ".codebooks", form.dtype, {form.books, int64_t{1} << form.bits, form.out_group, form.group}},
+          {stem + ".scales", form.scale_dtype, {out, 1, 1, 1}}};
+}
+
+std::vector<StoredTensor> pack_aqlm(const Weight& weight, const std::string& stem) {
+  const auto& additive = std::get<AdditiveCodes>(weight.base);
+  const auto floats = [](const std::vector<float>& values, Dtype dtype) {
+    std::vector<std::byte> data(values.size() * as_size(size_of(dtype)));
+    from_float(dtype, values.data(), static_cast<int64_t>(values.size()), data.data());
+    return data;
+  };
+  std::vector<std::byte> codes;
+  if (additive.bits <= 8) {
+    codes.reserve(additive.codes.size());
+    for (const uint16_t code : additive.codes) codes.push_back(static_cast<std::byte>(code));
+  } else {
+    const auto bytes = std::as_bytes(std::span(additive.codes));
+    codes.assign(bytes.begin(), bytes.end());
+  }
+  std::vector<StoredTensor> tensors;
+  tensors.push_back({stem + ".codes", std::move(codes)});
+  tensors.push_back({stem + ".codebooks", floats(additive.codebooks, additive.book_dtype)});
+  tensors.push_back({stem + ".scales", floats(additive.scales, additive.scale_dtype)});
+  return tensors;
 }
 
 }  // namespace pare

@@ -351,6 +351,25 @@ TEST(Nf4Layout, MalformedTensorsAreNamed) {
               HasSubstr("m.absmax: value 1 is not finite"));
 }
 
+// What is written from what was read: the same tensors; of codes, the bits that count.
+void expect_written_alike(const AqlmParts& parts, const WeightForm& form, const std::vector<StoredTensor>& written) {
+  const std::vector<TensorSpec> specs = aqlm_tensors(form, "m");
+  const StoredView* read[] = {&parts.codes, &parts.codebooks, &parts.scales};
+  ASSERT_EQ(specs.size(), 3u);
+  ASSERT_EQ(written.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(specs[i].name, read[i]->name);
+    EXPECT_EQ(written[i].name, read[i]->name);
+    EXPECT_EQ(specs[i].dtype, read[i]->dtype);
+    EXPECT_EQ(specs[i].shape, read[i]->shape);
+    ASSERT_EQ(written[i].data.size(), read[i]->data.size());
+    if (i == 0 && form.bits < 16 && form.bits != 8) continue;
+    EXPECT_TRUE(std::equal(written[i].data.begin(), written[i].data.end(), read[i]->data.begin())) << specs[i].name;
+  }
+  const AqlmParts again{{"m.codes", specs[0].dtype, specs[0].shape, written[0].data}, parts.codebooks, parts.scales};
+  EXPECT_EQ(unpack_aqlm(again, {}).unpack(), unpack_aqlm(parts, {}).unpack());
+}
+
 TEST(AqlmLayout, EveryValueIsItsScaleTimesTheSumOfItsEntries) {
   for (const bool wide : {false, true}) {
     for (const auto& [out_group, in_group] : {std::pair<int64_t, int64_t>{1, 8}, {2, 4}}) {
@@ -369,7 +388,11 @@ TEST(AqlmLayout, EveryValueIsItsScaleTimesTheSumOfItsEntries) {
           store.floats("m.scales", Dtype::f16, {kRows, 1, 1, 1}, some_scales(kRows))};
       const AqlmScheme scheme{.bits = wide ? 10 : 8, .books = kBooks, .out_group = out_group, .in_group = in_group};
       const Weight weight = unpack_aqlm(parts, scheme);
-      EXPECT_EQ(weight.describe(), aqlm_form(parts, scheme).describe());
+      const WeightForm form = aqlm_form(parts, scheme);
+      EXPECT_EQ(weight.describe(), form.describe());
+      EXPECT_EQ(weight.bytes(), form.bytes());
+      EXPECT_EQ(form.bytes(), parts.codes.data.size() + parts.codebooks.data.size() + parts.scales.data.size());
+      expect_written_alike(parts, form, pack_aqlm(weight, "m"));
       const auto values = weight.unpack();
       const int64_t in = kColumns * in_group;
       for (int64_t n = 0; n < kRows * out_group; ++n) {
@@ -396,7 +419,7 @@ TEST(AqlmLayout, SignedCodesAreTheUnsignedOnesOfTheFormatPage) {
                         store.floats("m.codebooks", Dtype::f32, {2, 256, 1, 1}, books),
                         store.floats("m.scales", Dtype::f32, {1, 1, 1, 1}, {1})};
   EXPECT_EQ(unpack_aqlm(parts, {}).unpack(), std::vector<float>{255 + (256 + 3)});
-  EXPECT_EQ(aqlm_words(parts, {}), "AQLM, 2 x 8 bits for 1 x 1");
+  EXPECT_EQ(aqlm_form(parts, {}).describe(), "AQLM, 2 x 8 bits for 1 x 1");
 }
 
 TEST(AqlmLayout, MalformedTensorsAreNamed) {

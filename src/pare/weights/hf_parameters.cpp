@@ -10,6 +10,7 @@
 #include "pare/weights/int8_layout.h"
 #include "pare/weights/model_source.h"
 #include "pare/weights/nf4_layout.h"
+#include "pare/weights/pare_layout.h"
 #include "pare/weights/quantization_config.h"
 
 namespace pare {
@@ -28,7 +29,11 @@ bool ends_with_any(const std::string& name, std::initializer_list<const char*> s
 // All that the readers below need of a folder; it outlives them (both are part of one ModelFiles).
 class Parts {
  public:
-  Parts(const HfFolder& folder, QuantizationConfig config) : folder_(folder), config_(std::move(config)) {}
+  Parts(const HfFolder& folder, QuantizationConfig config) : folder_(folder), config_(std::move(config)) {
+    for (const SafetensorsFile& file : folder.files()) {
+      if (auto forms = pare_forms(file.metadata(), file.path().string())) forms_.merge(*forms);
+    }
+  }
 
   const QuantizationConfig& config() const { return config_; }
   const HfFolder& folder() const { return folder_; }
@@ -84,6 +89,18 @@ class Parts {
             view_if(w + ".nested_quant_map")};
   }
 
+  // In Pare's own layout; null: not one of its weights.
+  const WeightForm* form(const std::string& weight) const {
+    const auto found = forms_.find(weight);
+    return found == forms_.end() ? nullptr : &found->second;
+  }
+  WeightForm checked_form(const std::string& weight) const {
+    for (const TensorSpec& tensor : pare_tensors(*form(weight), weight)) {
+      expect_stored(view(tensor.name), {tensor.dtype}, tensor.shape);
+    }
+    return *form(weight);
+  }
+
   bool is_type(const std::string& name, Dtype dtype) const {
     const TensorInfo* tensor = folder_.find(name);
     return tensor != nullptr && tensor->dtype == dtype;
@@ -108,18 +125,24 @@ class Parts {
  private:
   const HfFolder& folder_;
   QuantizationConfig config_;
+  std::map<std::string, WeightForm> forms_;
 };
 using SharedParts = std::shared_ptr<const Parts>;
 
 // How a stored tensor belongs to a parameter.
 struct Belonging {
-  enum class Kind { dense, gptq, packed, bitmask, awq, aqlm, fp8, int8, nf4 } kind = Kind::dense;
+  enum class Kind { dense, pare, gptq, packed, bitmask, awq, aqlm, fp8, int8, nf4 } kind = Kind::dense;
   std::string parameter;
   std::string stem;  // of the stored tensors' names
 };
 
 Belonging belonging_of(const Parts& parts, const std::string& name) {
   std::string stem;
+  if (ends_with_any(name, {".codes", ".scales", ".zeros", ".group_index", ".blocks", ".codebooks", ".values", ".mask"},
+                    stem) &&
+      parts.form(stem) != nullptr) {
+    return {Belonging::Kind::pare, stem, stem};
+  }
   const std::string& method = parts.config().method;
   const bool gptq = method == "gptq", compressed = method == "compressed-tensors";
   if ((gptq || method == "awq") && ends_with_any(name, {".qweight", ".qzeros", ".scales", ".g_idx"}, stem) &&
@@ -206,6 +229,12 @@ SourceParameter parameter_of(const SharedParts& parts, const Belonging& owner) {
       };
       return parameter;
     }
+    case Belonging::Kind::pare:
+      form = [parts, stem] { return parts->checked_form(stem); };
+      parameter.read = [parts, stem] {
+        return unpack_pare(*parts->form(stem), stem, [&](const std::string& name) { return parts->view(name); });
+      };
+      break;
     case Belonging::Kind::gptq:
       form = [parts, stem] { return gptq_form(parts->gptq(stem), parts->config().gptq); };
       parameter.read = [parts, stem] { return unpack_gptq(parts->gptq(stem), parts->config().gptq); };
@@ -230,7 +259,6 @@ SourceParameter parameter_of(const SharedParts& parts, const Belonging& owner) {
       break;
     case Belonging::Kind::aqlm:
       form = [parts, stem] { return aqlm_form(parts->aqlm(stem), parts->config().aqlm); };
-      words = [parts, stem] { return aqlm_words(parts->aqlm(stem), parts->config().aqlm); };
       parameter.read = [parts, stem] { return unpack_aqlm(parts->aqlm(stem), parts->config().aqlm); };
       break;
     case Belonging::Kind::fp8:

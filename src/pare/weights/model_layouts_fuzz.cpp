@@ -105,7 +105,6 @@ void use_other_layout(Input& input, int kind, uint8_t flags, int bits, int64_t g
     parts.scales = input.view("scales", Dtype::f16);
     const AqlmScheme scheme{.bits = (flags & 2) != 0 ? bits : 0};
     const WeightForm form = aqlm_form(parts, scheme);
-    aqlm_words(parts, scheme);
     read_and_use(unpack_aqlm(parts, scheme), form);
   }
 }

@@ -11,11 +11,11 @@ void check_parameter(const ModelFiles& files, const ParameterInfo* found, const 
   if (found == nullptr) {
     throw InputError(where + name + " is missing, expected by config.json with shape " + shape_text(shape));
   }
+  if (!found->readable) throw UnsupportedError(where + found->name + ": " + found->why_not);
   if (found->shape != shape) {
     throw InputError(where + found->name + " has shape " + shape_text(found->shape) + ", config.json makes it " +
                      shape_text(shape));
   }
-  if (!found->readable) throw UnsupportedError(where + found->name + ": " + found->why_not);
 }
 
 }  // namespace pare

@@ -222,6 +222,8 @@ QuantizationConfig QuantizationConfig::of(const HfFolder& folder) {
     result.awq = awq_scheme(fields);
   } else if (result.method == "aqlm") {
     result.aqlm = aqlm_scheme(fields);
+  } else if (result.method == "pare") {
+    // all is said in the files themselves (pare_layout.h)
   } else if (result.method == "bitsandbytes") {
     if (fields.flag("load_in_8bit", false)) {
       throw UnsupportedError(result.where +
@@ -231,7 +233,7 @@ QuantizationConfig QuantizationConfig::of(const HfFolder& folder) {
   } else {
     throw UnsupportedError(result.where + ": quant_method " +
                            (result.method.empty() ? "is missing" : "\"" + result.method + "\" is not supported") +
-                           "; gptq, awq, aqlm, fp8, bitsandbytes and compressed-tensors are read. Start from the "
+                           "; gptq, awq, aqlm, fp8, bitsandbytes, compressed-tensors and pare are read. Start from the "
                            "unquantized model");
   }
   return result;

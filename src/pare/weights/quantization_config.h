@@ -16,7 +16,7 @@ namespace pare {
 
 struct QuantizationConfig {
   std::string where;   // "DIR/config.json: quantization_config", for messages
-  std::string method;  // "", "gptq", "compressed-tensors", "fp8", "awq", "bitsandbytes", "aqlm"
+  std::string method;  // "", "gptq", "compressed-tensors", "fp8", "awq", "bitsandbytes", "aqlm", "pare"
   std::string format;  // compressed-tensors: "pack-quantized", "int-quantized" ...
   GptqScheme gptq;
   AwqScheme awq;

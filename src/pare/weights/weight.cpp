@@ -42,6 +42,24 @@ void unpack_ints(const GroupedInts& ints, int64_t cols, int64_t first, int64_t c
   }
 }
 
+void unpack_additive(const AdditiveCodes& w, int64_t cols, int64_t first, int64_t count, float* dst) {
+  const int64_t groups = cols / w.in_group, entries = int64_t{1} << w.bits;
+  for (int64_t row = first; row < first + count; ++row, dst += cols) {
+    const uint16_t* codes = w.codes.data() + row / w.out_group * groups * w.books;
+    const float* books = w.codebooks.data() + row % w.out_group * w.in_group;
+    const float scale = w.scales[at(row / w.out_group)];
+    for (int64_t j = 0; j < groups; ++j) {
+      float* group = dst + j * w.in_group;
+      std::fill(group, group + w.in_group, 0.0f);
+      for (int64_t b = 0; b < w.books; ++b) {
+        const float* entry = books + (b * entries + codes[j * w.books + b]) * w.out_group * w.in_group;
+        for (int64_t t = 0; t < w.in_group; ++t) group[t] += entry[t];
+      }
+      for (int64_t t = 0; t < w.in_group; ++t) group[t] *= scale;
+    }
+  }
+}
+
 void apply_mask(const Mask& mask, int64_t cols, int64_t first, int64_t count, float* dst) {
   const int64_t row_bytes = packed_bytes(cols, 1);
   for (int64_t r = first; r < first + count; ++r, dst += cols) {
@@ -59,6 +77,18 @@ struct ScalePlaces {
 };
 constexpr ScalePlaces kScalePlaces[] = {{2, 0, -1},    {3, 0, 2},  {6, 0, -1}, {7, 0, 2},     {8, 0, -1},  {10, 80, 82},
                                         {11, 108, -1}, {12, 0, 2}, {13, 0, 2}, {14, 208, -1}, {20, 0, -1}, {23, 0, -1}};
+
+bool is_stored_float(Dtype dtype) {
+  return dtype == Dtype::f16 || dtype == Dtype::bf16 || dtype == Dtype::f32;
+}
+
+bool holds_exactly(Dtype dtype, float value) {
+  std::byte stored[4];
+  float back = 0;
+  from_float(dtype, &value, 1, stored);
+  to_float(dtype, stored, 1, &back);
+  return back == value;
+}
 
 class Checker {
  public:
@@ -98,7 +128,7 @@ class Checker {
     if (ints.bits < 2 || ints.bits > 8) fail(std::to_string(ints.bits) + " bits; expected 2 to 8");
     if (ints.ternary && ints.bits != 2) fail("ternary codes have 2 bits, not " + std::to_string(ints.bits));
     if (ints.group < 1) fail("group " + std::to_string(ints.group) + "; expected at least 1");
-    if (ints.scale_dtype != Dtype::f16 && ints.scale_dtype != Dtype::bf16 && ints.scale_dtype != Dtype::f32) {
+    if (!is_stored_float(ints.scale_dtype)) {
       fail("scales of type " + std::string(name_of(ints.scale_dtype)) + "; expected F16, BF16 or F32");
     }
     const int64_t groups = groups_in(cols, ints.group);
@@ -126,11 +156,7 @@ class Checker {
                std::to_string(static_cast<int64_t>(i) % groups);
       };
       if (!std::isfinite(scale)) fail("the scale " + place() + " is not finite");
-      std::byte stored[4];
-      float back = 0;
-      from_float(ints.scale_dtype, &scale, 1, stored);
-      to_float(ints.scale_dtype, stored, 1, &back);
-      if (back != scale) {
+      if (!holds_exactly(ints.scale_dtype, scale)) {
         fail("the scale " + place() + " is " + std::to_string(scale) + ", which " +
              std::string(name_of(ints.scale_dtype)) + " does not hold exactly");
       }
@@ -186,6 +212,44 @@ class Checker {
         const int64_t blocks_a_row = weight_.cols() / blocks.type->block_elements;
         fail("the scale of row " + std::to_string(i / blocks_a_row) + ", block " + std::to_string(i % blocks_a_row) +
              " is not finite");
+      }
+    }
+  }
+
+  void check_base(const AdditiveCodes& w, int64_t) const {
+    expect_matrix();
+    if (w.bits < 1 || w.bits > 16) fail("codes of " + std::to_string(w.bits) + " bits; expected 1 to 16");
+    if (w.books < 1 || w.books > kMostBooks) fail(std::to_string(w.books) + " codebooks; expected 1 to 256");
+    if (w.out_group < 1 || w.in_group < 1 || w.out_group > kMostInGroup || w.in_group > kMostInGroup / w.out_group) {
+      fail("groups of " + std::to_string(w.out_group) + " x " + std::to_string(w.in_group) + "; expected at most 256");
+    }
+    const int64_t rows = weight_.rows(), cols = weight_.cols();
+    if (rows % w.out_group != 0 || cols % w.in_group != 0) {
+      fail(std::to_string(rows) + " x " + std::to_string(cols) + " values are not whole groups of " +
+           std::to_string(w.out_group) + " x " + std::to_string(w.in_group));
+    }
+    const int64_t entries = int64_t{1} << w.bits;
+    expect_count("codes", w.codes.size(), rows / w.out_group * (cols / w.in_group) * w.books);
+    expect_count("values of codebooks", w.codebooks.size(), w.books * entries * w.out_group * w.in_group);
+    expect_count("scales", w.scales.size(), rows / w.out_group);
+    const auto code = std::find_if(w.codes.begin(), w.codes.end(), [&](uint16_t one) { return one >= entries; });
+    if (code != w.codes.end()) {
+      fail("code " + std::to_string(*code) + ", and " + std::to_string(entries) + " entries to choose from");
+    }
+    check_floats(w.codebooks, w.book_dtype, "value", "of the codebooks");
+    check_floats(w.scales, w.scale_dtype, "scale", "");
+  }
+
+  void check_floats(const std::vector<float>& values, Dtype dtype, const char* what, const char* of) const {
+    if (!is_stored_float(dtype)) {
+      fail(std::string(what) + "s of type " + std::string(name_of(dtype)) + "; expected F16, BF16 or F32");
+    }
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto place = [&] { return std::string(what) + " " + std::to_string(i) + (*of != 0 ? " " : "") + of; };
+      if (!std::isfinite(values[i])) fail(place() + " is not finite");
+      if (!holds_exactly(dtype, values[i])) {
+        fail(place() + " is " + std::to_string(values[i]) + ", which " + std::string(name_of(dtype)) +
+             " does not hold exactly");
       }
     }
   }
@@ -253,6 +317,8 @@ void Weight::unpack_rows(int64_t first, int64_t count, std::span<float> dst) con
     to_float(dense->dtype, src, count * cols(), dst.data());
   } else if (const auto* ints = std::get_if<GroupedInts>(&base)) {
     unpack_ints(*ints, cols(), first, count, dst.data());
+  } else if (const auto* additive = std::get_if<AdditiveCodes>(&base)) {
+    unpack_additive(*additive, cols(), first, count, dst.data());
   } else {
     const auto& blocks = std::get<GgufBlocks>(base);
     const int64_t row_bytes = cols() / blocks.type->block_elements * blocks.type->block_bytes;
@@ -272,18 +338,7 @@ std::vector<float> Weight::unpack() const {
 }
 
 uint64_t Weight::bytes() const {
-  uint64_t total = 0;
-  if (const auto* dense = std::get_if<Dense>(&base)) {
-    const int64_t kept = mask ? form_of(*this).kept : elements();
-    total = static_cast<uint64_t>(kept * size_of(dense->dtype));
-  } else if (const auto* ints = std::get_if<GroupedInts>(&base)) {
-    total = ints->codes.size() + ints->scales.size() * static_cast<uint64_t>(size_of(ints->scale_dtype)) +
-            static_cast<uint64_t>(packed_bytes(static_cast<int64_t>(ints->zeros.size()), ints->bits)) +
-            ints->group_index.size() * sizeof(int32_t);
-  } else {
-    total = std::get<GgufBlocks>(base).data.size();
-  }
-  return total + (mask ? mask->bits.size() : 0);
+  return form_of(*this).bytes();
 }
 
 double Weight::bits_per_weight() const {

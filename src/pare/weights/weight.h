@@ -62,6 +62,21 @@ struct GgufBlocks {
   Bytes data;
 };
 
+// Groups of out_group x in_group values, each a sum of codebook entries (AQLM; Egiazarian et al. 2024, eq. 3):
+//   value[n, in_group*j + t] = scale[n/out_group] * sum_b codebook[b][code[n/out_group, j, b]][n % out_group][t]
+// The sum is taken in f32, books in order, and rounded no further.
+inline constexpr int64_t kMostBooks = 256, kMostInGroup = 256;  // of any scheme: larger ones are damage
+struct AdditiveCodes {
+  int bits = 8;  // of one code, 1..16
+  int64_t books = 2;
+  int64_t out_group = 1, in_group = 8;
+  Dtype book_dtype = Dtype::f16;      // f16, bf16 or f32
+  Dtype scale_dtype = Dtype::f16;     // f16, bf16 or f32
+  std::vector<uint16_t> codes = {};   // [rows / out_group, cols / in_group, books]
+  std::vector<float> codebooks = {};  // [books, 2^bits, out_group, in_group], each exact in book_dtype
+  std::vector<float> scales = {};     // [rows / out_group], each exact in scale_dtype
+};
+
 // Bit c of row r set: kept. Each row starts on a byte, lowest bit first.
 struct Mask {
   std::vector<uint8_t> bits;  // [rows, ceil(cols / 8)]
@@ -70,7 +85,7 @@ struct Mask {
 
 struct Weight {
   std::vector<int64_t> shape;  // [out, in]; other ranks only with a dense base
-  std::variant<Dense, GroupedInts, GgufBlocks> base;
+  std::variant<Dense, GroupedInts, GgufBlocks, AdditiveCodes> base;
   std::optional<Mask> mask;
 
   int64_t rows() const;  // product of all but the last dimension (1 for rank 0)
@@ -81,7 +96,7 @@ struct Weight {
   std::vector<float> unpack() const;
   void unpack_rows(int64_t first, int64_t count, std::span<float> dst) const;
 
-  uint64_t bytes() const;          // codes, scales, zeros, mask: what it takes to store it
+  uint64_t bytes() const;          // WeightForm::bytes()
   double bits_per_weight() const;  // 8 * bytes / elements
   std::string describe() const;    // "4-bit, groups of 64, asymmetric", "BF16", "Q4_K", "2:4 of BF16"
 };

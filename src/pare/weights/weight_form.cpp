@@ -22,8 +22,14 @@ uint64_t WeightForm::bytes() const {
     total += (masked ? kept : elements()) * size_of(dtype);
   } else if (kind == Kind::grouped_ints) {
     const int64_t groups = rows * ((cols + group - 1) / group);
-    total += rows * packed_bytes(cols, bits) + groups * size_of(scale_dtype);
+    total += masked ? packed_bytes(kept, bits) : rows * packed_bytes(cols, bits);
+    total += groups * size_of(scale_dtype);
     if (!symmetric) total += packed_bytes(groups, bits);
+    if (permuted) total += cols * static_cast<int64_t>(sizeof(int32_t));
+  } else if (kind == Kind::additive_codes) {
+    const int64_t out_groups = rows / out_group;
+    total += out_groups * (cols / group) * books * (bits <= 8 ? 1 : 2) + out_groups * size_of(scale_dtype) +
+             books * (int64_t{1} << bits) * out_group * group * size_of(dtype);
   } else {
     total += elements() / gguf_type->block_elements * gguf_type->block_bytes;
   }
@@ -36,6 +42,9 @@ std::string WeightForm::describe() const {
     base = name_of(dtype);
   } else if (kind == Kind::gguf_blocks) {
     base = gguf_type != nullptr ? gguf_type->name : "unknown GGUF blocks";
+  } else if (kind == Kind::additive_codes) {
+    base = "AQLM, " + std::to_string(books) + " x " + std::to_string(bits) + " bits for " + std::to_string(out_group) +
+           " x " + std::to_string(group);
   } else {
     base = ternary ? "ternary" : std::to_string(bits) + "-bit";
     base += !shape.empty() && group >= shape.back() ? ", one group a row" : ", groups of " + std::to_string(group);
@@ -62,6 +71,15 @@ WeightForm form_of(const Weight& weight) {
     form.symmetric = ints->symmetric;
     form.group = std::min(ints->group, weight.cols());
     form.scale_dtype = ints->scale_dtype;
+    form.permuted = !ints->group_index.empty();
+  } else if (const auto* additive = std::get_if<AdditiveCodes>(&weight.base)) {
+    form.kind = WeightForm::Kind::additive_codes;
+    form.bits = additive->bits;
+    form.books = additive->books;
+    form.out_group = additive->out_group;
+    form.group = additive->in_group;
+    form.dtype = additive->book_dtype;
+    form.scale_dtype = additive->scale_dtype;
   } else {
     form.kind = WeightForm::Kind::gguf_blocks;
     form.gguf_type = std::get<GgufBlocks>(weight.base).type;

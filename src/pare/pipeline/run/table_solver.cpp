@@ -5,7 +5,6 @@
 #include "pare/base/error.h"
 #include "pare/base/interrupt.h"
 #include "pare/pipeline/run/solvers.h"
-#include "pare/weights/weight_store.h"
 
 namespace pare {
 namespace {
@@ -65,7 +64,7 @@ Solution solve_table(const Table& job, const LayerPlan& plan, const ActivationSt
   Solution whole;
   double energy = 0;
   std::vector<std::byte> bytes;
-  bytes.reserve(stored_bytes(plan.form));
+  bytes.reserve(plan.form.bytes());
   for (int64_t first = 0; first < rows; first += kTableStrip) {
     stop_if_interrupted();
     const int64_t count = std::min(kTableStrip, rows - first);
