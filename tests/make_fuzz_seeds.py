@@ -165,11 +165,11 @@ def encoder_seeds():
         "max_position_embeddings": 4, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "position_embedding_type": "absolute", "is_decoder": False}, indent=1).encode())
 
 
-def folder(name, quantization, tensors):
+def folder(name, quantization, tensors, metadata=None):
     """As model_files_fuzz.cpp reads a folder: the length of config.json, config.json, model.safetensors."""
     config = json.dumps({"model_type": "llama", "quantization_config": quantization}).encode()
     config += b" " * (len(config) % 256 == ord("G"))  # else the whole would be taken for a GGUF
-    write("model_files", name, struct.pack("<H", len(config)) + config + safetensors(tensors))
+    write("model_files", name, struct.pack("<H", len(config)) + config + safetensors(tensors, metadata))
 
 
 def folder_seeds():
@@ -190,6 +190,19 @@ def folder_seeds():
             ("m.weight.quant_state.bitsandbytes__nf4", "U8", [len(state)], state)])
     folder("aqlm", {"quant_method": "aqlm", "in_group_size": 2, "num_codebooks": 2, "nbits_per_codebook": 3},
            [("m.codes", "I8", [2, 3, 2], made_up(12)), ("m.codebooks", "F16", [2, 8, 1, 2], halves(32)), ("m.scales", "F16", [2, 1, 1, 1], halves(2))])
+    ints = {"base": "grouped_ints", "bits": 3, "ternary": False, "group": 4, "symmetric": False, "permuted": True, "scale_dtype": "F16"}
+    forms = {"a": {**ints, "shape": [2, 8]}, "b": {**ints, "shape": [2, 8], "permuted": False, "mask": {"n": 2, "m": 4, "kept": 8}},
+             "c": {"base": "dense", "dtype": "BF16", "shape": [2, 8], "mask": {"n": 0, "m": 0, "kept": 5}},
+             "d": {"base": "gguf_blocks", "type": "Q4_0", "shape": [2, 32]},
+             "e": {"base": "additive_codes", "bits": 3, "books": 2, "out_group": 1, "in_group": 2, "dtype": "F16", "scale_dtype": "F16", "shape": [2, 6]}}
+    folder("pare", {"quant_method": "pare"}, [
+        ("a.codes", "U8", [2, 3], made_up(6)), ("a.scales", "F16", [2, 2], halves(4)), ("a.zeros", "U8", [2], made_up(2)),
+        ("a.group_index", "I32", [8], struct.pack("<8i", 0, 1, 1, 0, 0, 1, 0, 1)),
+        ("b.codes", "U8", [3], made_up(3)), ("b.scales", "F16", [2, 2], halves(4)), ("b.zeros", "U8", [2], made_up(2)), ("b.mask", "U8", [2, 1], bytes([0x53, 0xAC])),
+        ("c.values", "BF16", [5], bfloats(5)), ("c.mask", "U8", [2, 1], bytes([0x07, 0x03])),
+        ("d.blocks", "U8", [2, 18], halves(1) + made_up(16) + halves(1) + made_up(16)),
+        ("e.codes", "I8", [2, 3, 2], made_up(12)), ("e.codebooks", "F16", [2, 8, 1, 2], halves(32)), ("e.scales", "F16", [2, 1, 1, 1], halves(2))],
+        {"pare_format": "1", "weights": json.dumps(forms)})
 
 
 # --- config.json
