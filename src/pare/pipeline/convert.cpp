@@ -10,6 +10,7 @@
 #include "pare/base/interrupt.h"
 #include "pare/pipeline/encoder_conversion.h"
 #include "pare/pipeline/export_layout.h"
+#include "pare/pipeline/gguf_fallback.h"
 #include "pare/pipeline/model_linears.h"
 #include "pare/weights/block_grids.h"
 #include "pare/weights/encode/additive_fit.h"
@@ -105,7 +106,7 @@ class Converter {
  public:
   // `encoder`: where the source is one, and the target GGUF.
   Converter(const ModelFiles& source, const ConvertOptions& options, const EncoderConversion* encoder)
-      : source_(source), options_(options), encoder_(encoder) {
+      : source_(source), options_(options), encoder_(encoder), fallbacks_(source) {
     if (options.format == OutputFormat::gguf) gguf_ = GgufModel::of_config(source.config());
     if (encoder == nullptr && (!options.type.empty() || options.bits > 0)) linears_.emplace(source);
     if (options.format != OutputFormat::gptq) return;
@@ -124,7 +125,7 @@ class Converter {
     return grid_step(parameter);
   }
 
-  const Substitutions& substitutions() const { return substitutions_; }
+  const GgufFallbacks& fallbacks() const { return fallbacks_; }
   // What the parameter is called in the job; only an encoder's differ from those of its files.
   std::string name_in_job(const std::string& stored) const {
     return encoder_ == nullptr ? stored : encoder_->name_of(stored).value_or(stored);
@@ -212,7 +213,8 @@ class Converter {
       return exact_blocks_step(parameter, *type);
     }
     const char* nearest = form.bits <= 4 ? "Q4_1" : form.bits == 5 ? "Q5_1" : "Q8_0";
-    return rounded_blocks_step(parameter, fitting_type(*ggml_type_named(nearest), form.shape[1], parameter.name));
+    require_blocks_of_32(form.shape[1], parameter.name);
+    return rounded_blocks_step(parameter, *ggml_type_named(nearest));
   }
 
   // Of the mix that was asked for; nothing for vectors and what no block of the model runs.
@@ -220,7 +222,7 @@ class Converter {
     if (options_.type.empty() || parameter.shape.size() != 2) return nullptr;
     const auto place = encoder_ != nullptr ? encoder_->mix_place(parameter) : mix_place(parameter);
     if (!place) return nullptr;
-    return blocks_form(parameter.form, type_in_mix(options_.type, *place), parameter.name, substitutions_).gguf_type;
+    return fallbacks_.form_for(type_in_mix(options_.type, *place), parameter).gguf_type;
   }
 
   std::optional<MixPlace> mix_place(const ParameterInfo& parameter) const {
@@ -342,7 +344,7 @@ class Converter {
   const EncoderConversion* encoder_;
   std::optional<GgufModel> gguf_;
   std::optional<ModelLinears> linears_;
-  Substitutions substitutions_;
+  GgufFallbacks fallbacks_;
   int64_t common_ =
       0;  // what divides the inputs of all layers, for transformers, which reads GPTQ of one group size only
 };
@@ -445,7 +447,7 @@ Conversion plan_conversion(const ModelFiles& source, const ConvertOptions& optio
       source.gguf() != nullptr && options.format == OutputFormat::gguf && conversion.changes.empty();
   if (only_moved) job.quantized_by.clear();
   conversion.notes = source.notes();
-  for (std::string& note : converter.substitutions().notes()) conversion.notes.push_back(std::move(note));
+  for (std::string& note : converter.fallbacks().notes()) conversion.notes.push_back(std::move(note));
   if (encoder) {
     for (std::string& note : encoder->notes()) conversion.notes.push_back(std::move(note));
   }

@@ -130,18 +130,4 @@ const GgmlType& type_in_mix(const std::string& name, const MixPlace& place) {
   return *found;
 }
 
-const GgmlType& fitting_type(const GgmlType& wanted, int64_t cols, const std::string& tensor) {
-  if (cols % wanted.block_elements == 0) return wanted;
-  // The least error on normal numbers among types of 32 with at most a tenth more bits; for 3 bits and less the
-  // smallest.
-  static const std::map<std::string_view, const char*> instead{{"Q5_K", "Q5_1"}, {"Q6_K", "Q8_0"}};
-  const auto named = instead.find(wanted.name);
-  const GgmlType& fallback = *ggml_type_named(named == instead.end() ? "IQ4_NL" : named->second);
-  if (cols % fallback.block_elements != 0) {
-    throw UsageError(tensor + ": its rows of " + std::to_string(cols) +
-                     " are no multiple of 32, which GGUF's blocks hold. Leave it out (layers: method: none)");
-  }
-  return fallback;
-}
-
 }  // namespace pare

@@ -48,18 +48,6 @@ TEST(GgufMix, LaysTensorsOutAsItsPeer) {
   EXPECT_EQ(type_of("IQ1_S", "o_proj", 3), "IQ2_XXS");
 }
 
-TEST(GgufMix, ChoosesForRowsThatBlocksDoNotDivide) {
-  const auto fitting = [](const char* wanted, int64_t cols) {
-    return fitting_type(*ggml_type_named(wanted), cols, "x").name;
-  };
-  EXPECT_EQ(fitting("Q4_K", 512), "Q4_K");
-  EXPECT_EQ(fitting("Q4_K", 576), "IQ4_NL");
-  EXPECT_EQ(fitting("Q5_K", 576), "Q5_1");
-  EXPECT_EQ(fitting("Q6_K", 576), "Q8_0");
-  EXPECT_EQ(fitting("Q8_0", 576), "Q8_0");
-  EXPECT_THROW(fitting("Q4_K", 40), UsageError);
-}
-
 TEST(GgufMix, EveryNameHasTypesThatPareEncodes) {
   for (const std::string& name : mix_names()) {
     require_mix(name, "--type");

@@ -38,29 +38,4 @@ MixPlace ModelLinears::place(const std::string& kind, int64_t layer) const {
   return place;
 }
 
-void Substitutions::add(const GgmlType& wanted, const GgmlType& taken, int64_t cols) {
-  if (&wanted == &taken) return;
-  ++count_[std::string(wanted.name) + " takes rows in blocks of " + std::to_string(wanted.block_elements) + ", and " +
-           std::to_string(cols) + " are no multiple: " + std::string(taken.name) + " instead"];
-}
-
-std::vector<std::string> Substitutions::notes() const {
-  std::vector<std::string> notes;
-  for (const auto& [what, count] : count_) {
-    notes.push_back(what + ", in " + std::to_string(count) + (count == 1 ? " tensor" : " tensors"));
-  }
-  return notes;
-}
-
-WeightForm blocks_form(const WeightForm& source, const GgmlType& wanted, const std::string& name,
-                       Substitutions& substitutions) {
-  const GgmlType& type = fitting_type(wanted, source.shape[1], name);
-  substitutions.add(wanted, type, source.shape[1]);
-  WeightForm form;
-  form.shape = source.shape;
-  form.kind = WeightForm::Kind::gguf_blocks;
-  form.gguf_type = &type;
-  return form;
-}
-
 }  // namespace pare

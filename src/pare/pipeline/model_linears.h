@@ -1,8 +1,6 @@
-// Which parameters of a model are products of its blocks, embedding or head, and what a mix of GGUF types makes of
-// them.
+// Which parameters of a model are products of its blocks, embedding or head, and their places in a mix of GGUF types.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +8,6 @@
 #include "pare/pipeline/gguf_mix.h"
 #include "pare/weights/decoder_names.h"
 #include "pare/weights/model_files.h"
-#include "pare/weights/weight_form.h"
 
 namespace pare {
 
@@ -35,19 +32,5 @@ class ModelLinears {
   int64_t layers_ = 0;
   MixPlace place_;
 };
-
-// Rows that the wanted type's blocks do not divide, counted.
-class Substitutions {
- public:
-  void add(const GgmlType& wanted, const GgmlType& taken, int64_t cols);
-  std::vector<std::string> notes() const;  // "Q4_K takes rows in blocks of 256 ...: IQ4_NL instead, in 7 tensors"
-
- private:
-  std::map<std::string, int> count_;
-};
-
-// Blocks of the wanted type, or of the one that takes its place in such rows. `name`: for messages.
-WeightForm blocks_form(const WeightForm& source, const GgmlType& wanted, const std::string& name,
-                       Substitutions& substitutions);
 
 }  // namespace pare

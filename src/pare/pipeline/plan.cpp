@@ -10,6 +10,7 @@
 #include "pare/base/error.h"
 #include "pare/base/resources.h"
 #include "pare/base/units.h"
+#include "pare/pipeline/gguf_fallback.h"
 #include "pare/pipeline/gguf_mix.h"
 #include "pare/pipeline/importance.h"
 #include "pare/pipeline/methods.h"
@@ -113,14 +114,15 @@ void refuse_contradictions(const LayerPlan& layer, const Recipe& recipe) {
 }
 
 // `common`: common_inputs().
-LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const Recipe& recipe, OutputFormat format,
-                     int64_t common, const MixPlace& place, std::set<std::string>& notes,
-                     Substitutions& substitutions) {
+LayerPlan plan_layer(const LinearName& linear, const ParameterInfo& parameter, const Recipe& recipe,
+                     OutputFormat format, int64_t common, const MixPlace& place, std::set<std::string>& notes,
+                     GgufFallbacks& fallbacks) {
   LayerPlan layer;
   layer.name = linear.layer;
   layer.kind = linear.kind;
   layer.block = linear.block;
   layer.wish = recipe.wish_for(linear.layer);
+  const WeightForm& source = parameter.form;
   const int64_t out = source.shape[0], in = source.shape[1];
   const MethodInfo& method = method_named(layer.wish.method, layer.name);
   refuse_contradictions(layer, recipe);
@@ -132,7 +134,7 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
     }
     if (layer.wish.sparsity) throw UsageError(layer.name + ": GGUF has no place for a mask; leave out the sparsity");
     require_gguf(layer, format);
-    form = blocks_form(source, wanted_type(layer.wish, place), layer.name, substitutions);
+    form = fallbacks.form_for(wanted_type(layer.wish, place), parameter);
   } else if (layer.wish.bits > 0) {
     if (!method.quantizes) {
       throw UsageError(layer.name + ": " + method.name +
@@ -171,7 +173,7 @@ LayerPlan plan_layer(const LinearName& linear, const WeightForm& source, const R
 
 // Embedding or head, where the recipe rounds them: solved after the last block, as products of what it gives.
 std::optional<LayerPlan> plan_table(const ParameterInfo& parameter, const Recipe& recipe, OutputFormat format,
-                                    const ModelLinears& linears, Substitutions& substitutions) {
+                                    const ModelLinears& linears, GgufFallbacks& fallbacks) {
   LayerPlan layer;
   layer.name = module_of(parameter.name);
   layer.kind = linears.table_kind(parameter);
@@ -182,7 +184,7 @@ std::optional<LayerPlan> plan_table(const ParameterInfo& parameter, const Recipe
   layer.block = linears.layers();
   const MixPlace place = linears.place(layer.kind, 0);
   if (layer.kind == "embed" && !place.tied) layer.wish.method = "rtn";  // its rows are looked up: nothing is multiplied
-  layer.form = blocks_form(parameter.form, wanted_type(layer.wish, place), layer.name, substitutions);
+  layer.form = fallbacks.form_for(wanted_type(layer.wish, place), parameter);
   return layer;
 }
 
@@ -192,13 +194,13 @@ OutputFormat choose_format(const ModelFiles& files, const ModelLinears& linears,
   if (recipe.format) return parse_output_format(*recipe.format);
   bool quantizes = false, asymmetric = false, gptq_holds = true;
   std::set<std::string> unused;
-  Substitutions no_substitutions;
+  GgufFallbacks unused_fallbacks(files);
   for (const ParameterInfo& parameter : files.parameters()) {
     const auto linear = linears.find(parameter);
     if (!linear || !parameter.readable) continue;
     if (recipe.size > 0 || !recipe.wish_for(linear->layer).type.empty()) return OutputFormat::gguf;
     const LayerPlan layer =
-        plan_layer(*linear, parameter.form, recipe, OutputFormat::compressed_tensors, 0, {}, unused, no_substitutions);
+        plan_layer(*linear, parameter, recipe, OutputFormat::compressed_tensors, 0, {}, unused, unused_fallbacks);
     if (layer.wish.method == "none") continue;
     const bool ints = layer.form.kind == WeightForm::Kind::grouped_ints;
     quantizes = quantizes || ints;
@@ -256,10 +258,9 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
   job.split_bytes = recipe.split;
   uint64_t journal_bytes = 0, compressed_bytes = 0, compressed_elements = 0;
   CurvatureNeed need = CurvatureNeed::none;
-  Substitutions substitutions;
+  GgufFallbacks fallbacks(files);
   for (const ParameterInfo& parameter : files.parameters()) {
     if (!parameter.readable) throw UnsupportedError(parameter.name + ": " + parameter.why_not);
-    const WeightForm& source = parameter.form;
     const auto linear = linears.find(parameter);
     const auto add = [&](LayerPlan layer) {
       const std::string refusal = why_not(layer.form, plan.format);
@@ -276,14 +277,14 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
     if (!linears.table_kind(parameter).empty()) linear_names.push_back(module_of(parameter.name));
     if (linear) {
       linear_names.push_back(linear->layer);
-      LayerPlan layer = plan_layer(*linear, source, recipe, plan.format, common,
-                                   linears.place(linear->kind, linear->block), notes, substitutions);
+      LayerPlan layer = plan_layer(*linear, parameter, recipe, plan.format, common,
+                                   linears.place(linear->kind, linear->block), notes, fallbacks);
       if (layer.wish.method != "none") {
         add(std::move(layer));
         continue;
       }
       why = "the recipe says so";
-    } else if (auto table = plan_table(parameter, recipe, plan.format, linears, substitutions)) {
+    } else if (auto table = plan_table(parameter, recipe, plan.format, linears, fallbacks)) {
       add(std::move(*table));
       continue;
     } else if (linears.beyond(parameter)) {
@@ -300,7 +301,7 @@ Plan make_plan(const ModelFiles& files, const Recipe& recipe, const PlanOptions&
     job.parameters.push_back({parameter.name, form, {}});
     plan.left_alone.push_back({parameter.name, why, form});
   }
-  for (std::string& note : substitutions.notes()) notes.insert(std::move(note));
+  for (std::string& note : fallbacks.notes()) notes.insert(std::move(note));
   const auto unmatched = recipe.unmatched(linear_names);
   if (!unmatched.empty()) {
     const std::string near = nearest_word(unmatched[0], linear_names);
