@@ -16,15 +16,16 @@ inline uint16_t float_to_bf16(float value) {
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+// Without a branch, which a compiler would keep, so that loops of it become vectors.
 inline float f16_to_float(uint16_t bits) {
-  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
-  const uint32_t exponent = (bits >> 10) & 0x1fu;
-  const uint32_t mantissa = bits & 0x3ffu;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
-  // subnormal: mantissa * 2^-24, exact in float
-  const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+  const uint32_t magnitude = bits & 0x7fffu;
+  const uint32_t special = magnitude >= 0x7c00u ? 112u << 23 : 0u;  // infinity and NaN: exponent 255
+  const uint32_t normal = (magnitude << 13) + (112u << 23) + special;
+  // mantissa * 2^-24, exact in float
+  const auto subnormal = std::bit_cast<uint32_t>(static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f);
+  const uint32_t is_subnormal = 0u - static_cast<uint32_t>(magnitude < 0x400u);  // all bits or none
+  const uint32_t value = (subnormal & is_subnormal) | (normal & ~is_subnormal);
+  return std::bit_cast<float>(value | static_cast<uint32_t>(bits & 0x8000u) << 16);
 }
 
 inline uint16_t float_to_f16(float value) {

@@ -1,5 +1,6 @@
 #include "pare/io/dtype.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -43,10 +44,16 @@ float f8_e5m2_to_float(uint8_t bits) {
 
 template <class T, class Convert>
 void convert(const std::byte* src, int64_t count, float* dst, const Convert& to) {
-  for (int64_t i = 0; i < count; ++i) {
-    T value;
-    std::memcpy(&value, src + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
-    dst[i] = to(value);
+  constexpr int64_t kPiece = 64;  // a known number, so that the loop over it becomes vectors
+  T values[kPiece];
+  for (int64_t first = 0; first < count; first += kPiece) {
+    const int64_t left = std::min(kPiece, count - first);
+    std::memcpy(values, src + first * static_cast<int64_t>(sizeof(T)), static_cast<size_t>(left) * sizeof(T));
+    if (left == kPiece) {
+      for (int64_t i = 0; i < kPiece; ++i) dst[first + i] = to(values[i]);
+    } else {
+      for (int64_t i = 0; i < left; ++i) dst[first + i] = to(values[i]);
+    }
   }
 }
 template <class T>

@@ -8,6 +8,15 @@
 
 #include "pare/base/float_types.h"
 
+// Compiled for AVX2 as well, without its fused products; which one runs is decided when the program is loaded, and that
+// is too early for the sanitizers.
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(__clang__)
+#define PARE_DECODER __attribute__((target_clones("avx2", "default")))
+#else
+#define PARE_DECODER
+#endif
+
 namespace pare::gguf {
 
 inline float f16_at(const uint8_t* p) {

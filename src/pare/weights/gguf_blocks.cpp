@@ -1,36 +1,19 @@
 #include "pare/weights/gguf_blocks.h"
 
-#include <cstring>
-
 #include "pare/base/error.h"
+#include "pare/io/dtype.h"
 #include "pare/weights/gguf_block_codecs.h"
 
 namespace pare {
 namespace {
 
-void decode_f32(const uint8_t* src, int64_t count, float* dst) {
-  if (count > 0) std::memcpy(dst, src, static_cast<size_t>(count) * sizeof(float));
+template <Dtype dtype>
+void decode_floats(const uint8_t* src, int64_t count, float* dst) {
+  to_float(dtype, reinterpret_cast<const std::byte*>(src), count, dst);
 }
-void decode_f16(const uint8_t* src, int64_t count, float* dst) {
-  for (int64_t i = 0; i < count; ++i) dst[i] = gguf::f16_at(src + 2 * i);
-}
-void decode_bf16(const uint8_t* src, int64_t count, float* dst) {
-  for (int64_t i = 0; i < count; ++i) {
-    dst[i] = bf16_to_float(static_cast<uint16_t>(src[2 * i] | (src[2 * i + 1] << 8)));
-  }
-}
-void encode_f32(const float* src, int64_t count, uint8_t* dst) {
-  if (count > 0) std::memcpy(dst, src, static_cast<size_t>(count) * sizeof(float));
-}
-void encode_f16(const float* src, int64_t count, uint8_t* dst) {
-  for (int64_t i = 0; i < count; ++i) gguf::put_f16(dst + 2 * i, src[i]);
-}
-void encode_bf16(const float* src, int64_t count, uint8_t* dst) {
-  for (int64_t i = 0; i < count; ++i) {
-    const uint16_t bits = float_to_bf16(src[i]);
-    dst[2 * i] = static_cast<uint8_t>(bits);
-    dst[2 * i + 1] = static_cast<uint8_t>(bits >> 8);
-  }
+template <Dtype dtype>
+void encode_floats(const float* src, int64_t count, uint8_t* dst) {
+  from_float(dtype, src, count, reinterpret_cast<std::byte*>(dst));
 }
 
 struct Codec {
@@ -39,9 +22,9 @@ struct Codec {
   void (*encode)(const float* src, int64_t blocks, uint8_t* dst);  // nothing: read only
 };
 constexpr Codec kCodecs[] = {
-    {0, decode_f32, encode_f32},
-    {1, decode_f16, encode_f16},
-    {30, decode_bf16, encode_bf16},
+    {0, decode_floats<Dtype::f32>, encode_floats<Dtype::f32>},
+    {1, decode_floats<Dtype::f16>, encode_floats<Dtype::f16>},
+    {30, decode_floats<Dtype::bf16>, encode_floats<Dtype::bf16>},
     {2, gguf::decode_q4_0, gguf::encode_q4_0},
     {3, gguf::decode_q4_1, gguf::encode_q4_1},
     {6, gguf::decode_q5_0, nullptr},

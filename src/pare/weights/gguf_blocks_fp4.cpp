@@ -15,7 +15,7 @@ uint16_t half_ue4m3_as_f16(uint8_t scale) {
 }
 
 // MXFP4: e | qs[16]           value = 2^(e - 128) * T[q]
-void decode_mxfp4(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_mxfp4(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 17, dst += 32) {
     const float d = bf16_to_float(half_e8m0_as_bf16(src[0]));
     for (int j = 0; j < 16; ++j) {
@@ -26,7 +26,7 @@ void decode_mxfp4(const uint8_t* src, int64_t blocks, float* dst) {
 }
 
 // NVFP4: scales[4] | qs[32]   value = scale / 2 * T[q], a scale and 8 bytes for every 16
-void decode_nvfp4(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_nvfp4(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 36) {
     for (int s = 0; s < 4; ++s, dst += 16) {
       const float d = f16_to_float(half_ue4m3_as_f16(src[s]));

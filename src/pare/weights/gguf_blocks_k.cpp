@@ -25,7 +25,7 @@ int q3_scale(const uint8_t* s, int j) {
 
 // Q2_K: scales[16] | qs[64] | f16 d | f16 dmin     value = d * sc * q - dmin * mn, sc and mn nibbles of scales[j]
 // 128 elements take 32 bytes of qs: element 32 k + l of them is bits 2k, 2k+1 of byte l.
-void decode_q2_k(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q2_k(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 84) {
     const uint8_t *scales = src, *qs = src + 16;
     const float d = f16_at(src + 80), dmin = f16_at(src + 82);
@@ -40,7 +40,7 @@ void decode_q2_k(const uint8_t* src, int64_t blocks, float* dst) {
 
 // Q3_K: hmask[32] | qs[64] | scales[12] | f16 d     value = d * sc * q, q in -4..3; low bits as Q2_K, a set bit in
 // hmask adds 4
-void decode_q3_k(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q3_k(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 110) {
     const uint8_t *hmask = src, *qs = src + 32, *scales = src + 96;
     const float d = f16_at(src + 108);
@@ -58,7 +58,7 @@ void decode_q3_k(const uint8_t* src, int64_t blocks, float* dst) {
 
 // Q4_K: f16 d | f16 dmin | scales[12] | qs[128]     value = d * sc * q - dmin * mn
 // 64 elements take 32 bytes of qs: the first 32 the low nibbles, the next 32 the high ones.
-void decode_q4_k(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q4_k(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 144) {
     const float d = f16_at(src), dmin = f16_at(src + 2);
     for (int j = 0; j < 8; ++j, dst += 32) {
@@ -72,7 +72,7 @@ void decode_q4_k(const uint8_t* src, int64_t blocks, float* dst) {
 }
 
 // Q5_K: f16 d | f16 dmin | scales[12] | qh[32] | qs[128]     as Q4_K; bit j of qh[l] adds 16 in sub-block j
-void decode_q5_k(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q5_k(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 176) {
     const float d = f16_at(src), dmin = f16_at(src + 2);
     const uint8_t* qh = src + 16;
@@ -92,7 +92,7 @@ void decode_q5_k(const uint8_t* src, int64_t blocks, float* dst) {
 // Q6_K: ql[128] | qh[64] | i8 scales[16] | f16 d     value = d * sc * (q - 32)
 // 128 elements take 64 bytes of ql and 32 of qh: element 32 k + l has its low 4 bits in ql[32 (k%2) + l] (low nibble
 // for k < 2) and its high 2 in qh[l] at shift 2k.
-void decode_q6_k(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q6_k(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 210) {
     const uint8_t* scales = src + 192;
     const float d = f16_at(src + 208);
@@ -112,7 +112,7 @@ void decode_q6_k(const uint8_t* src, int64_t blocks, float* dst) {
 
 // IQ4_XS: f16 d | u16 scales_h | scales_l[4] | qs[128]     value = d * (ls - 32) * T[q]; sub-block j of 32 has the low
 // 4 bits of ls in nibble j of scales_l, the high 2 in scales_h at shift 2j
-void decode_iq4_xs(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_iq4_xs(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 136) {
     const float d = f16_at(src);
     const int high = src[2] | (src[3] << 8);

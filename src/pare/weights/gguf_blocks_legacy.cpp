@@ -22,7 +22,7 @@ int fifth_bit(uint32_t qh, int j) {
 }  // namespace
 
 // Q4_0: f16 d | qs[16]           value = d * (q - 8)
-void decode_q4_0(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q4_0(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 18, dst += kBlock) {
     const float d = f16_at(src);
     const uint8_t* qs = src + 2;
@@ -34,7 +34,7 @@ void decode_q4_0(const uint8_t* src, int64_t blocks, float* dst) {
 }
 
 // Q4_1: f16 d | f16 m | qs[16]   value = d * q + m
-void decode_q4_1(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q4_1(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 20, dst += kBlock) {
     const float d = f16_at(src), m = f16_at(src + 2);
     const uint8_t* qs = src + 4;
@@ -46,7 +46,7 @@ void decode_q4_1(const uint8_t* src, int64_t blocks, float* dst) {
 }
 
 // Q5_0: f16 d | u32 qh | qs[16]  value = d * (q - 16)
-void decode_q5_0(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q5_0(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 22, dst += kBlock) {
     const float d = f16_at(src);
     const uint32_t qh = u32_at(src + 2);
@@ -59,7 +59,7 @@ void decode_q5_0(const uint8_t* src, int64_t blocks, float* dst) {
 }
 
 // Q5_1: f16 d | f16 m | u32 qh | qs[16]   value = d * q + m
-void decode_q5_1(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q5_1(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 24, dst += kBlock) {
     const float d = f16_at(src), m = f16_at(src + 2);
     const uint32_t qh = u32_at(src + 4);
@@ -72,7 +72,7 @@ void decode_q5_1(const uint8_t* src, int64_t blocks, float* dst) {
 }
 
 // Q8_0: f16 d | i8 qs[32]        value = d * q
-void decode_q8_0(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q8_0(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 34, dst += kBlock) {
     const float d = f16_at(src);
     for (int j = 0; j < kBlock; ++j) dst[j] = static_cast<float>(static_cast<int8_t>(src[2 + j])) * d;
@@ -80,7 +80,7 @@ void decode_q8_0(const uint8_t* src, int64_t blocks, float* dst) {
 }
 
 // IQ4_NL: f16 d | qs[16]         value = d * T[q]
-void decode_iq4_nl(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_iq4_nl(const uint8_t* src, int64_t blocks, float* dst) {
   for (int64_t i = 0; i < blocks; ++i, src += 18, dst += kBlock) {
     const float d = f16_at(src);
     const uint8_t* qs = src + 2;

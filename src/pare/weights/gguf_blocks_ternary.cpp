@@ -53,16 +53,16 @@ void tq2_0_codes(const uint8_t* src, uint8_t* codes) {
   for (int e = 0; e < 256; ++e) codes[e] = (src[32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32))) & 3;
 }
 
-void decode_q1_0(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q1_0(const uint8_t* src, int64_t blocks, float* dst) {
   decode<128, 18, 0, q1_0_codes>(src, blocks, dst);
 }
-void decode_q2_0(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_q2_0(const uint8_t* src, int64_t blocks, float* dst) {
   decode<64, 18, 0, q2_0_codes>(src, blocks, dst);
 }
-void decode_tq1_0(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_tq1_0(const uint8_t* src, int64_t blocks, float* dst) {
   decode<256, 54, 52, tq1_0_codes>(src, blocks, dst);
 }
-void decode_tq2_0(const uint8_t* src, int64_t blocks, float* dst) {
+PARE_DECODER void decode_tq2_0(const uint8_t* src, int64_t blocks, float* dst) {
   decode<256, 66, 64, tq2_0_codes>(src, blocks, dst);
 }
 
