@@ -367,7 +367,9 @@ struct Changed {
     message += "\n  " + std::to_string(changed.count) + " x " + change + " (" + changed.first +
                (changed.count > 1 ? " ...)" : ")");
   }
-  message += "\nGive --lossy to write them so, each number rounded by itself";
+  message += "\nGive --lossy to write them so, ";
+  message +=
+      options.format == OutputFormat::aqlm ? "codebooks fitted without calibration" : "each number rounded by itself";
   if (!options.dequantize && options.type.empty() && !options.dtype && options.bits == 0) {
     message += "; --dequantize to write these dense, exactly";
   } else if (!options.type.empty()) {

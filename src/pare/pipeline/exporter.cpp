@@ -133,7 +133,7 @@ OutputFormat parse_output_format(std::string_view text) {
   const std::vector<std::string> known = output_formats();
   const std::string near = nearest_word(text, known);
   throw UsageError("format \"" + std::string(text) + "\" is not known" +
-                   (near.empty() ? "" : "; did you mean " + near + "?") + " There are " + output_formats_text());
+                   (near.empty() ? "." : "; did you mean " + near + "?") + " There are " + output_formats_text());
 }
 
 std::string_view name_of(OutputFormat format) {
@@ -216,6 +216,15 @@ std::vector<std::string> export_notes(const ExportJob& job) {
   if (job.format == OutputFormat::hf) return notes;
   if (job.format == OutputFormat::gguf) {
     return job.source->gguf() != nullptr ? notes : gguf_warnings(job.source->config());
+  }
+  const bool all_dense =
+      std::all_of(job.parameters.begin(), job.parameters.end(), [](const ExportParameter& parameter) {
+        return parameter.form.kind == WeightForm::Kind::dense && !parameter.form.masked;
+      });
+  if (all_dense) {
+    const bool aqlm = job.format == OutputFormat::aqlm;
+    return {"No layer is quantized or pruned, so this is a dense folder like any other. To round it: " +
+            std::string(aqlm ? "--type 2x8" : "--bits 4") + " --lossy, or `pare compress`."};
   }
   if (job.format == OutputFormat::pare) {
     return {"Pare's own container, which Pare alone reads: for other software, `pare convert` it."};
