@@ -13,6 +13,7 @@
 #include "pare/text/pre_tokenizer.h"
 #include "pare/text/text_decoder.h"
 #include "pare/text/tokenizer_parts.h"
+#include "pare/text/unicode.h"
 
 namespace pare {
 namespace {
@@ -43,7 +44,7 @@ TokenizerConfig read_folder_config(const std::filesystem::path& folder) {
   TokenizerConfig config = read("tokenizer_config.json");
   config.special.merge(read("special_tokens_map.json").special);  // older; for what the newer file leaves out
   const auto chat = folder / "chat_template.jinja";
-  if (std::filesystem::exists(chat)) config.chat_template = read_file(chat);
+  if (std::filesystem::exists(chat)) config.chat_template = replace_invalid_utf8(read_file(chat));
   return config;
 }
 

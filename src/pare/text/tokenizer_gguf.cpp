@@ -200,7 +200,9 @@ TokenizerConfig read_gguf_tokenizer_config(const GgufFile& file) {
     const auto id = gguf_token_id(file, key, tokens.size());
     if (id) config.special[name] = tokens[static_cast<size_t>(*id)];
   }
-  if (file.has("tokenizer.chat_template")) config.chat_template = file.text("tokenizer.chat_template");
+  if (file.has("tokenizer.chat_template")) {
+    config.chat_template = replace_invalid_utf8(file.text("tokenizer.chat_template"));
+  }
   if (file.has("tokenizer.ggml.add_bos_token")) config.add_bos = gguf_flag(file, "tokenizer.ggml.add_bos_token", false);
   if (file.has("tokenizer.ggml.add_eos_token")) config.add_eos = gguf_flag(file, "tokenizer.ggml.add_eos_token", false);
   return config;

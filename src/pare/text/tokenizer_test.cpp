@@ -253,6 +253,9 @@ TEST_F(ModelFolder, NamesComeFromItsConfig) {
   EXPECT_THAT(tokenizer.config_json(), HasSubstr("\"bos_token\": \"<s>\""));
   write("chat_template.jinja", "{{y}}");
   EXPECT_EQ(Tokenizer::open(folder_).chat_template(), "{{y}}");
+  write("chat_template.jinja", "{{z}}\x92");  // not UTF-8, which no config could hold
+  EXPECT_EQ(Tokenizer::open(folder_).chat_template(), "{{z}}\uFFFD");
+  EXPECT_THAT(Tokenizer::open(folder_).config_json(), HasSubstr("{{z}}"));
 }
 
 TEST_F(ModelFolder, WithoutATokenizerSaysWhatToDo) {
