@@ -7,7 +7,7 @@ import json
 import math
 import sys
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 520, 64, 24, 20, 52
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 780, 520, 64, 44, 20, 52
 SERIES = [  # name in the results, class, sign, what the legend says
     ("llama.cpp", "plain", "square", "llama.cpp"),
     ("llama.cpp+imatrix", "matrix", "triangle", "llama.cpp, importance matrix"),
@@ -74,7 +74,7 @@ def drawn(rows):
         for row in mine:
             out.append(sign(kind, colour, x(row["bytes"]), y(row["kl"]), f"{row['type']}, {row['bytes'] / 1e6:.1f} MB, KL {row['kl']:.4f}"))
             if kind == "circle":
-                out.append(f'<text class="type" x="{x(row["bytes"]) - 8:.1f}" y="{y(row["kl"]) + 5:.1f}" text-anchor="end">{row["type"]}</text>')
+                out.append(f'<text class="type" x="{x(row["bytes"]) + 5:.1f}" y="{y(row["kl"]) - 7:.1f}">{row["type"]}</text>')
     present = [entry for entry in SERIES if any(row["series"] == entry[0] for row in points)]
     for i, (_, colour, kind, words) in enumerate(present):
         out.append(sign(kind, colour, WIDTH - 250, TOP + 16 + 20 * i))
