@@ -31,6 +31,7 @@ import transformers
 import checks
 import llama_cpp
 import readers
+import theirs
 from variants import VARIANTS
 
 WINDOWS = {"tiny": (64, 1024), "wide": (64, 1024), "real": (512, 1024)}  # of the perplexity: tokens a window, tokens
@@ -256,6 +257,7 @@ def main():
     given = f"real base, {pathlib.Path(args.text).name} {args.lines}" if args.text else "real base, given text"
     rows.append((given, lambda: base_perplexity(bench, "text", args.text, args.lines, 2048, 16384) if args.text
                  else ("SKIPPED", {"note": "no --text FILE (make test-peers TEXT=FILE)"})))
+    rows += [(name, lambda work=work: attempt(work)) for name, work in theirs.rows(bench)]
     rows += llama_cpp_rows(bench, args.llama_cpp)
     results = []
     for name, work in rows:

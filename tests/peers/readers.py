@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import numpy_readers
 
-PACKAGES = ["transformers", "compressed-tensors", "gptqmodel", "optimum", "aqlm", "gguf", "tokenizers", "safetensors", "torch"]
+PACKAGES = ["transformers", "compressed-tensors", "gptqmodel", "optimum", "aqlm", "bitsandbytes", "gguf", "tokenizers", "safetensors", "torch"]
 
 
 def versions():
