@@ -14,6 +14,7 @@
 #include "pare/pipeline/export_config.h"
 #include "pare/pipeline/small_model_for_tests.h"
 #include "pare/text/tokenizer.h"
+#include "pare/weights/encode/additive_fit.h"
 #include "pare/weights/weights_for_tests.h"
 
 namespace pare {
@@ -149,6 +150,52 @@ TEST_F(ExporterTest, HfWritesPrunedValuesAndDequantizedOnesInTheModelsType) {
     EXPECT_EQ(written.read(name).unpack(), expected.unpack()) << name;
     EXPECT_EQ(written.find(name)->format, "BF16");
   }
+}
+
+TEST_F(ExporterTest, ParesOwnContainerHoldsEveryFormAtItsSize) {
+  SmallExport run(source(), OutputFormat::pare);
+  run.job.shard_bytes = 20'000;  // each file speaks of its own weights
+  int number = 0;
+  run.replace_linears([&](const std::string& name, const std::vector<int64_t>& shape) {
+    switch (number++ % 4) {
+      case 0:
+        return random_ints({.rows = shape[0], .cols = shape[1], .bits = 5, .symmetric = false, .masked = true});
+      case 1:
+        return random_ints({.rows = shape[0], .cols = shape[1], .shuffled_groups = true});
+      case 2: {
+        Weight weight = run.source.read(name);
+        weight.mask = random_mask(shape[0], shape[1], 3);
+        return weight;
+      }
+      default:
+        return additive_codes(run.source.read(name), {.bits = 3, .books = 2, .out_group = 1, .in_group = 8}, name);
+    }
+  });
+  const ModelFiles written = run.write(out());
+  expect_values(run, written);
+  EXPECT_TRUE(fs::exists(out() / "model.safetensors.index.json"));
+  EXPECT_EQ(json_of(out() / "config.json")["quantization_config"], json({{"quant_method", "pare"}}));
+  for (const auto& [name, weight] : run.weights) {
+    EXPECT_EQ(written.find(name)->format, weight.describe());
+    EXPECT_EQ(written.find(name)->bytes, weight.bytes()) << name;
+  }
+  check_export(run.job, written);
+}
+
+TEST_F(ExporterTest, AqlmHasOneSchemeForAllLayers) {
+  SmallExport run(source(), OutputFormat::aqlm);
+  AqlmScheme scheme{.bits = 3, .books = 2, .out_group = 1, .in_group = 8};
+  run.replace_linears([&](const std::string& name, const std::vector<int64_t>&) {
+    return additive_codes(run.source.read(name), scheme, name);
+  });
+  expect_values(run, run.write(out()));
+  const json config = json_of(out() / "config.json")["quantization_config"];
+  EXPECT_EQ(config["nbits_per_codebook"], 3);
+  EXPECT_EQ(config["linear_weights_not_to_quantize"], json({"lm_head", "lm_head.weight"}));
+  const std::string last = "model.layers.1.mlp.down_proj.weight";
+  scheme.books = 1;
+  run.weights.at(last) = additive_codes(run.source.read(last), scheme, last);
+  EXPECT_THROW(run.write(out("mixed")), UnsupportedError);
 }
 
 TEST_F(ExporterTest, ShardsAreWithinTheLimitAndIndexed) {
