@@ -296,6 +296,9 @@ class Matrix(PareTest):
 
     def test_every_format_into_every_other_is_exact_or_says_what_is_lost(self):
         models = self.sources()
+        some = bool(os.environ.get("SANITIZED"))  # a third of the table, which takes minutes there
+        if some:
+            models = dict(list(models.items())[::3])
         with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             dense = dict(zip(models, pool.map(self.dense, models.values())))
             cells = {(label, target): pool.submit(self.cell, number, model, target, dense[label])
@@ -306,6 +309,8 @@ class Matrix(PareTest):
             lines.append(f"| {label} | " + " | ".join(cells[label, target] for target in TARGETS) + " |")
         table = "\n".join(lines)
         print(table)
+        if some:
+            return
         page = PAGE.read_text()
         before, rest = page.split(BEGIN)
         written, after = rest.split(END)
