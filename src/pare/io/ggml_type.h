@@ -11,6 +11,10 @@ struct GgmlType {
   std::string_view name;   // "Q4_K", as llama.cpp's users write it
   int64_t block_elements;  // along a row
   int64_t block_bytes;
+
+  double bits_per_weight() const {
+    return 8.0 * static_cast<double>(block_bytes) / static_cast<double>(block_elements);
+  }
 };
 
 const GgmlType* ggml_type(uint32_t id);  // nothing for retired and unknown ids

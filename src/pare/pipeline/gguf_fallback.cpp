@@ -13,10 +13,6 @@ namespace {
 constexpr int64_t kSample = 4096, kLeastRows = 4;  // numbers that are rounded to each type
 constexpr double kMoreBits = 1.1, kNearlyAsGood = 1.7;
 
-double bits_of(const GgmlType& type) {
-  return 8.0 * static_cast<double>(type.block_bytes) / static_cast<double>(type.block_elements);
-}
-
 // Of the numbers rounded to a type, each row filled up with zeros to whole blocks: the sum of squares of what is lost.
 double error_of(const GgmlType& type, std::span<const float> rows, int64_t cols) {
   const int64_t blocks = (cols + type.block_elements - 1) / type.block_elements, padded = blocks * type.block_elements;
@@ -59,13 +55,13 @@ const GgmlType& fallback_type(const GgmlType& wanted, std::span<const float> row
   double most_bits = 0, least = 0;
   const GgmlType* best = nullptr;
   for (const GgmlType* type : types_for_rows(cols)) {  // the smallest first
-    const bool larger = best != nullptr && bits_of(*type) > most_bits;
+    const bool larger = best != nullptr && type->bits_per_weight() > most_bits;
     if (larger && least <= good) break;
     const double error = error_of(*type, rows, cols);
     if (best != nullptr && error >= least) continue;
     // with the first that is good enough come those of its own size
     if (best == nullptr || larger)
-      most_bits = kMoreBits * std::max(bits_of(*type), best == nullptr ? bits_of(wanted) : 0);
+      most_bits = kMoreBits * std::max(type->bits_per_weight(), best == nullptr ? wanted.bits_per_weight() : 0);
     best = type;
     least = error;
   }

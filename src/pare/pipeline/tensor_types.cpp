@@ -14,10 +14,6 @@
 namespace pare {
 namespace {
 
-double bits_of(const GgmlType& type) {
-  return 8.0 * static_cast<double>(type.block_bytes) / static_cast<double>(type.block_elements);
-}
-
 // Every type that Pare rounds to and that is not a mix, the smallest first.
 const std::vector<const GgmlType*>& all_types() {
   static const std::vector<const GgmlType*> types = [] {
@@ -25,7 +21,8 @@ const std::vector<const GgmlType*>& all_types() {
     for (const std::string& name : mix_names()) {
       if (!is_mix(name) && !name.starts_with("TQ")) list.push_back(ggml_type_named(name));
     }
-    std::stable_sort(list.begin(), list.end(), [](const auto* a, const auto* b) { return bits_of(*a) < bits_of(*b); });
+    std::stable_sort(list.begin(), list.end(),
+                     [](const auto* a, const auto* b) { return a->bits_per_weight() < b->bits_per_weight(); });
     return list;
   }();
   return types;
@@ -115,7 +112,7 @@ std::map<std::string, const GgmlType*> uniform_types(const ModelFiles& files, co
   const std::vector<OpenTensor> open = open_tensors(files, recipe);
   std::map<std::string, const GgmlType*> choice;
   std::set<double> sizes;  // in bits
-  for (const GgmlType* type : all_types()) sizes.insert(bits_of(*type));
+  for (const GgmlType* type : all_types()) sizes.insert(type->bits_per_weight());
   uint64_t bytes = 0;
   for (auto bits = sizes.rbegin(); bits != sizes.rend(); ++bits) {
     for (const OpenTensor& tensor : open) {
@@ -125,7 +122,8 @@ std::map<std::string, const GgmlType*> uniform_types(const ModelFiles& files, co
                          " are no multiple of 32, which GGUF's blocks hold. Leave it out: --tensor-type '" +
                          tensor.layer + "=none'");
       }
-      const auto above = std::find_if(types.begin(), types.end(), [&](const auto* t) { return bits_of(*t) > *bits; });
+      const auto above =
+          std::find_if(types.begin(), types.end(), [&](const auto* t) { return t->bits_per_weight() > *bits; });
       choice[tensor.layer] = above == types.begin() ? types.front() : *(above - 1);
     }
     bytes = make_plan(files, with_types(recipe, choice), options).sizes.weight_bytes;
